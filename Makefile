@@ -1,0 +1,46 @@
+# `make up` runs Kilroy, `make test` checks it; everything else is listed by `make help`.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+PORT ?= 8000
+export PORT
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+up: ## run everything; PORT= chooses the port
+	@requirements/install.sh train
+	@exec $(BIN)/python manage.py up
+
+test: ## set up and run every test; ARGS= goes to pytest
+	@requirements/install.sh dev
+	@requirements/chromium.sh
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+
+lint: ## style, types, import contracts, migrations
+	@requirements/install.sh dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+
+format: ## put the code into shape
+	@requirements/install.sh dev
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: ## measure; ONLY= runs one benchmark, whose last line is JSON
+	@requirements/install.sh dev
+	@exec $(BIN)/python -m tests.bench $(ONLY)
+
+starter: ## train the starter model anew from CORPUS=; ARGS= goes to the trainer
+	@requirements/install.sh train
+	@exec $(BIN)/python -m training.engine.starter --corpus "$(CORPUS)" --work var/starter --out training/starter $(ARGS)
+
+clean: ## remove the virtual environment and caches; data in var/ stays
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis var/test
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help up test lint format bench starter clean

@@ -1,0 +1,62 @@
+"""The audit log: every write that a service does leaves one line here, with who did it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import models
+
+from accounts.models import AuditEntry, User
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who is acting: a person, a program with a token, or a process of Kilroy (`user=None`)."""
+
+    label: str
+    user: User | None = None
+    address: str | None = None
+
+
+SYSTEM = Actor("kilroy")
+_acting: ContextVar[Actor] = ContextVar("acting", default=SYSTEM)
+
+
+def actor() -> Actor:
+    return _acting.get()
+
+
+@contextmanager
+def acting(who: Actor) -> Iterator[None]:
+    """Within the block, audit lines carry this actor."""
+    token = _acting.set(who)
+    try:
+        yield
+    finally:
+        _acting.reset(token)
+
+
+def become(who: Actor) -> None:
+    """Set the actor until a surrounding `acting()` block ends (for code that learns who it serves half-way, like an API view)."""
+    _acting.set(who)
+
+
+def record(
+    action: str, on: models.Model, *, before: Mapping[str, Any] | None = None, after: Mapping[str, Any] | None = None
+) -> AuditEntry:
+    """Add a line for the active organization: `action` is "object.verb", `before` and `after` what changed (never a credential)."""
+    who = actor()
+    return AuditEntry.objects.create(
+        actor=who.label,
+        user=who.user,
+        address=who.address,
+        action=action,
+        object_type=on._meta.model_name,
+        object_id=str(on.pk),
+        before=dict(before or {}),
+        after=dict(after or {}),
+    )

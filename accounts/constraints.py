@@ -1,0 +1,34 @@
+"""What tenancy asks of the database beyond Django's own constraints, as operations for migrations."""
+
+from __future__ import annotations
+
+from django.db import migrations
+
+
+def tenant_foreign_key(table: str, column: str, target: str) -> migrations.RunSQL:
+    """A composite foreign key (organization_id, column) → target (organization_id, id): a row cannot point into another organization,
+    whatever the application does. The target needs UNIQUE (organization_id, id)."""
+    name = f"{table}_{column}_same_organization"
+    return migrations.RunSQL(
+        f'ALTER TABLE "{table}" ADD CONSTRAINT "{name}" FOREIGN KEY (organization_id, "{column}") '
+        f'REFERENCES "{target}" (organization_id, id) DEFERRABLE INITIALLY DEFERRED',
+        f'ALTER TABLE "{table}" DROP CONSTRAINT "{name}"',
+    )
+
+
+def append_only(table: str) -> migrations.RunSQL:
+    """A trigger that refuses to change or delete single rows. (An organization's end deletes its rows through `kilroy.leaving`.)"""
+    return migrations.RunSQL(
+        f"""
+        CREATE FUNCTION "{table}_append_only"() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF TG_OP = 'DELETE' AND current_setting('kilroy.leaving', true) = OLD.organization_id::text THEN
+                RETURN OLD;
+            END IF;
+            RAISE EXCEPTION '% is append-only', TG_TABLE_NAME;
+        END $$;
+        CREATE TRIGGER "{table}_append_only" BEFORE UPDATE OR DELETE ON "{table}"
+            FOR EACH ROW EXECUTE FUNCTION "{table}_append_only"();
+        """,
+        f'DROP TRIGGER "{table}_append_only" ON "{table}"; DROP FUNCTION "{table}_append_only"()',
+    )

@@ -1,0 +1,112 @@
+"""Every write about people and organizations."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime
+
+from django.contrib.auth.tokens import PasswordResetTokenGenerator
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.urls import reverse
+from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
+from django.utils.text import slugify
+
+from accounts import audit, clock
+from accounts.models import ApiToken, Membership, Organization, User
+from accounts.roles import Role
+from accounts.tenancy import tenant
+
+TOKEN_PREFIX = "klr_"
+DEMO_EMAIL = "demo@kilroy.example"
+
+
+class _SignInLinks(PasswordResetTokenGenerator):
+    """Links that sign one person in once: they hash the time of the last sign-in, so using one spends it."""
+
+    key_salt = "accounts.sign_in_link"
+
+
+sign_in_links = _SignInLinks()
+
+
+@transaction.atomic
+def create_organization(name: str, owner: User) -> Organization:
+    """Create an organization with its owner. The slug comes from the name, with a number behind it where it is taken."""
+    organization = Organization.objects.create(name=name, slug=_free_slug(name))
+    with tenant(organization.pk):
+        membership = Membership.objects.create(user=owner, role=Role.OWNER)
+        audit.record("organization.create", organization, after={"name": name})
+        audit.record("membership.create", membership, after={"user": owner.email, "role": Role.OWNER})
+    return organization
+
+
+def _free_slug(name: str) -> str:
+    base = slugify(name)[:50] or "organization"
+    slug, number = base, 2
+    while Organization.objects.filter(slug=slug).exists():
+        slug, number = f"{base}-{number}", number + 1
+    return slug
+
+
+@transaction.atomic
+def add_member(user: User, role: str) -> Membership:
+    """Make a person a member of the active organization."""
+    membership: Membership = Membership.objects.create(user=user, role=role)
+    audit.record("membership.create", membership, after={"user": user.email, "role": role})
+    return membership
+
+
+@transaction.atomic
+def create_token(membership: Membership, name: str, *, expires_at: datetime | None = None) -> tuple[ApiToken, str]:
+    """Create an API token. Returns the row and the secret, which is shown this once and never stored."""
+    secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    token: ApiToken = ApiToken.objects.create(
+        membership=membership, name=name, prefix=secret[:12], sha256=token_hash(secret), expires_at=expires_at
+    )
+    audit.record("token.create", token, after={"name": name, "prefix": token.prefix})
+    return token, secret
+
+
+@transaction.atomic
+def revoke_token(token: ApiToken) -> None:
+    """End a token's use for good."""
+    token.revoked_at = clock.now()
+    token.save(update_fields=["revoked_at"])
+    audit.record("token.revoke", token, before={"name": token.name})
+
+
+def token_hash(secret: str) -> str:
+    """SHA-256 of a token. No salt and no stretching: the secret is 32 random bytes, so there is nothing to guess."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def find_token(secret: str) -> ApiToken | None:
+    """The living token with this secret, if its person may still sign in. Marks its use."""
+    # everyone: the token is what tells us the organization.
+    token = (
+        ApiToken.everyone.select_related("membership__user", "membership__organization", "organization")
+        .filter(sha256=token_hash(secret), revoked_at=None, membership__user__is_active=True)
+        .first()
+    )
+    if token is None or (token.expires_at and token.expires_at <= clock.now()):
+        return None
+    ApiToken.everyone.filter(pk=token.pk).update(last_used_at=clock.now())
+    return token
+
+
+def sign_in_link(user: User) -> str:
+    """Path of a link that signs this person in once."""
+    return reverse(
+        "accounts:sign-in-link", args=[urlsafe_base64_encode(str(user.pk).encode()), sign_in_links.make_token(user)]
+    )
+
+
+def user_of_link(uid: str, token: str) -> User | None:
+    """The person whom an unused sign-in link names."""
+    try:
+        user = User.objects.get(pk=urlsafe_base64_decode(uid).decode(), is_active=True)
+    except (ValueError, ValidationError, User.DoesNotExist):  # a malformed uuid is a ValidationError
+        return None
+    return user if sign_in_links.check_token(user, token) else None

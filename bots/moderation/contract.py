@@ -1,0 +1,63 @@
+"""What a moderation rule is: text in, verdict out. Standard library only: no Django, no models, no network."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+Verdict = Literal["pass", "flag", "block"]
+VERDICTS: tuple[Verdict, ...] = ("pass", "flag", "block")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule's answer. "flag" sends the post to a person, "block" keeps it from being published; `reason` is for
+    people.
+    """
+
+    verdict: Verdict
+    reason: str = ""
+
+
+PASSED = Finding("pass")
+
+
+@dataclass(frozen=True)
+class RuleContext:
+    """What rules may know besides the text.
+
+    `count` measures the text as the platform does, against `max_length`. `earlier_texts` are the bot's own posts.
+    `settings` are the bot's: `blocklist` and `patterns` (lists of texts), `links` and `mentions` (a verdict),
+    `longest_shared_run` (characters). `nearest_shared_run` is the longest run of characters shared with a training
+    text: 0 for what a person wrote, None if unknown.
+    """
+
+    max_length: int
+    count: Callable[[str], int] = len
+    earlier_texts: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    nearest_shared_run: int | None = None
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A setting that is a list of texts; empty when it is not set. Raises ValueError for anything else."""
+        value = self.settings.get(name) or ()
+        if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+            raise ValueError(f"the setting “{name}” is not a list of texts")
+        return tuple(value)
+
+    def verdict(self, name: str, default: Verdict) -> Verdict:
+        """A setting that is a verdict. Raises ValueError for anything else."""
+        value = self.settings.get(name, default)
+        if value not in VERDICTS:
+            raise ValueError(f"the setting “{name}” is none of {', '.join(VERDICTS)}")
+        return cast(Verdict, value)
+
+
+class Rule(ABC):
+    """One check. It may raise for whatever keeps it from checking: that blocks the post."""
+
+    @abstractmethod
+    def check(self, text: str, context: RuleContext) -> Finding:
+        """Judge one text."""

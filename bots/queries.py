@@ -1,0 +1,83 @@
+"""Reads that more than one caller shares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
+from django.urls import reverse
+
+from bots.models import Bot, Post, ScoreObservation
+from bots.states import EDITABLE, TRANSITIONS, UPCOMING, PostState
+
+
+def posts_of(bot: Bot) -> QuerySet[Post]:
+    """The bot's posts, newest first, with what a list of them shows."""
+    latest = ScoreObservation.objects.filter(post=OuterRef("pk")).order_by("-number")
+    return (
+        Post.objects.filter(bot=bot)
+        .select_related("reward", "schedule")
+        .prefetch_related(Prefetch("images"))
+        .annotate(latest_metrics=Subquery(latest.values("metrics")[:1]))
+    )
+
+
+def post_cards(bot: Bot, posts: Iterable[Post], slug: str) -> list[dict[str, Any]]:
+    """Posts as the pages show them."""
+    return [post_card(bot, post, slug) for post in posts]
+
+
+def post_card(bot: Bot, post: Post, slug: str) -> dict[str, Any]:
+    steps = TRANSITIONS[PostState(post.state)]
+    version = post.provenance.get("version")
+    return {
+        "id": post.pk,
+        "text": post.text,
+        "reply_to": post.reply_to,
+        "state": post.state,
+        "state_label": post.get_state_display(),
+        "arm": post.arm,
+        "arm_label": post.get_arm_display(),
+        "predicted": post.provenance.get("predicted"),
+        "reward": post.reward.value if hasattr(post, "reward") else None,
+        "metrics": getattr(post, "latest_metrics", None) or {},
+        "publish_at": post.slot_utc,
+        "published_at": post.published_at,
+        "model_version": f"v{version}" if version else "",
+        "error": post.last_error if post.state in ERROR_STATES else "",
+        "sha256": post.payload_sha256,
+        "images": [
+            {"url": reverse("bots:post-image", args=[slug, bot.pk, post.pk, image.pk]), "alt_text": image.alt_text}
+            for image in post.images.all()
+        ],
+        "may_approve": PostState.APPROVED in steps and post.state == PostState.PENDING_REVIEW,
+        "may_decline": PostState.DECLINED in steps,
+        "may_cancel": PostState.CANCELLED in steps and post.state in UPCOMING,
+        "may_edit": post.state in EDITABLE,
+        "may_publish_now": post.state in (PostState.APPROVED, PostState.SCHEDULED),
+        "may_take_down": post.state == PostState.PUBLISHED,
+    }
+
+
+ERROR_STATES = frozenset({PostState.REJECTED, PostState.UNKNOWN, PostState.NEEDS_HUMAN, PostState.CANCELLED})
+
+
+def next_posts(bot: Bot, count: int = 6) -> QuerySet[Post]:
+    """What the bot says next: posts with a slot, soonest first, then approved ones that wait for one."""
+    upcoming = [state for state in UPCOMING if state != PostState.PENDING_REVIEW]
+    return posts_of(bot).filter(state__in=upcoming).order_by("slot_utc", "approved_at")[:count]
+
+
+def counts_by_state(bot: Bot) -> dict[str, int]:
+    rows = Post.objects.filter(bot=bot).order_by().values("state").annotate(count=Count("pk"))
+    return {row["state"]: row["count"] for row in rows}
+
+
+def state_of(bot: Bot) -> tuple[str, str]:
+    """The bot's state in one word, and in words for people."""
+    if bot.organization.paused_at:
+        return "paused", "Organization paused"
+    if bot.paused_at:
+        return "paused", "Paused"
+    return "active", "Active"

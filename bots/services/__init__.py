@@ -1,0 +1,1 @@
+"""Every write about bots and posts, one verb per function."""

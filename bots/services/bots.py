@@ -1,0 +1,115 @@
+"""Creating, changing, pausing and resuming bots and their schedules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from accounts import audit, clock
+from bots import live, scoring, slots
+from bots.models import Bot, Post, Schedule
+from bots.states import PostState
+from faces.models import Connection
+
+
+@transaction.atomic
+def create_bot(name: str, connection: Connection, **fields: Any) -> Bot:
+    """Create a bot that speaks through a connection. Raises ValidationError, saying field by field what is wrong."""
+    bot = Bot(name=name.strip(), connection=connection, **fields)
+    _check(bot)
+    if Bot.objects.filter(name=bot.name).exists():
+        raise ValidationError({"name": f"There is a bot “{bot.name}” already: choose another name."})
+    bot.save()
+    audit.record("bot.create", bot, after={"name": bot.name, "connection": str(connection.pk), **fields})
+    return bot
+
+
+@transaction.atomic
+def change_bot(bot: Bot, **fields: Any) -> Bot:
+    """Change a bot's settings. Raises ValidationError."""
+    before = {name: getattr(bot, name) for name in fields}
+    for name, value in fields.items():
+        setattr(bot, name, value)
+    _check(bot)
+    if Bot.objects.filter(name=bot.name).exclude(pk=bot.pk).exists():
+        raise ValidationError({"name": f"There is a bot “{bot.name}” already: choose another name."})
+    bot.save(update_fields=list(fields))
+    audit.record("bot.change", bot, before=before, after=fields)
+    return bot
+
+
+def _check(bot: Bot) -> None:
+    if not bot.name:
+        raise ValidationError({"name": "Give the bot a name."})
+    bot.clean_fields(exclude=["organization"])
+    try:
+        scoring.check(bot.score_formula, bot.connection.capabilities.metrics)
+    except scoring.FormulaError as error:
+        raise ValidationError({"score_formula": str(error)}) from None
+    ages = bot.reading_ages
+    if not isinstance(ages, list) or not ages or any(type(age) is not int or age < 1 for age in ages) or sorted(set(ages)) != ages:
+        raise ValidationError({"reading_ages": "Give rising ages in whole minutes, like [15, 60, 1440]."})
+    if bot.reward_age > ages[-1]:
+        raise ValidationError({"reward_age": f"The last reading is at {ages[-1]} minutes: a reward cannot be taken later than that."})
+    if not isinstance(bot.blocklist, list) or not all(isinstance(word, str) and word.strip() for word in bot.blocklist):
+        raise ValidationError({"blocklist": "Give a list of words or phrases."})
+
+
+@transaction.atomic
+def pause_bot(bot: Bot, reason: str = "") -> None:
+    """The bot's kill switch: from now on no send begins."""
+    bot.paused_at, bot.pause_reason = clock.now(), reason[:300]
+    bot.save(update_fields=["paused_at", "pause_reason"])
+    audit.record("bot.pause", bot, after={"reason": reason})
+    live.tell(bot.pk, {"type": "bot", "paused": True})
+
+
+@transaction.atomic
+def resume_bot(bot: Bot) -> None:
+    """Undo a pause. Slots that passed meanwhile count as missed: their posts take later ones."""
+    bot.paused_at, bot.pause_reason = None, ""
+    bot.save(update_fields=["paused_at", "pause_reason"])
+    audit.record("bot.resume", bot)
+    live.tell(bot.pk, {"type": "bot", "paused": False})
+
+
+@transaction.atomic
+def set_schedule(bot: Bot, schedule: Schedule | None = None, **rule: Any) -> Schedule:
+    """Add a schedule to a bot, or change one. Posts that had a slot but are not yet due get new ones. Raises ValidationError."""
+    schedule = schedule or Schedule(bot=bot, created_at=clock.now())
+    before = _rule(schedule) if schedule._state.adding is False else {}
+    for name, value in rule.items():
+        setattr(schedule, name, value)
+    schedule.clean_fields(exclude=["organization"])
+    try:
+        slots.check(schedule)
+    except slots.ScheduleError as error:
+        field = {"interval": "interval_seconds", "cron": "cron", "timetable": "timetable"}[schedule.kind]
+        raise ValidationError({field: str(error)}) from None
+    schedule.save()
+    release_slots(bot)
+    audit.record("schedule.set", schedule, before=before, after=_rule(schedule))
+    return schedule
+
+
+@transaction.atomic
+def remove_schedule(schedule: Schedule) -> None:
+    """Remove a schedule; its posts that are not yet due wait for another slot."""
+    bot = schedule.bot
+    audit.record("schedule.remove", schedule, before=_rule(schedule))
+    schedule.delete()
+    release_slots(bot)
+
+
+def release_slots(bot: Bot) -> None:
+    """Take the slots of the bot's scheduled posts back; they wait, approved, for new ones."""
+    Post.objects.filter(bot=bot, state=PostState.SCHEDULED).update(state=PostState.APPROVED, slot_utc=None, schedule=None)
+
+
+def _rule(schedule: Schedule) -> dict[str, Any]:
+    return {
+        name: getattr(schedule, name)
+        for name in ("kind", "zone", "interval_seconds", "cron", "timetable", "misfire", "misfire_minutes", "active")
+    }

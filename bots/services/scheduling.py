@@ -1,0 +1,152 @@
+"""Giving approved posts their slots, and turning slots that have come into work."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from django.db import transaction
+
+from accounts import audit, clock
+from accounts.doorbell import ring
+from accounts.tenancy import tenant
+from bots import live, slots
+from bots.models import Bot, Post, Schedule
+from bots.states import IllegalTransition, PostState
+
+AHEAD = timedelta(hours=48)
+"""How far ahead slots are given out."""
+PUNCTUAL = timedelta(seconds=60)
+"""A slot that is later than this was missed, and the schedule's misfire policy decides."""
+BATCH = 500
+
+
+@transaction.atomic
+def fill_slots(bot: Bot) -> int:
+    """Give the bot's approved posts the next free slots, oldest approval first. Returns how many got one."""
+    waiting = list(
+        Post.objects.select_for_update(skip_locked=True)
+        .filter(bot=bot, state=PostState.APPROVED)
+        .order_by("approved_at", "created_at")[:BATCH]
+    )
+    if not waiting:
+        return 0
+    free = _free_slots(bot)
+    given = 0
+    for post, (slot, schedule) in zip(waiting, free, strict=False):
+        post.move(PostState.SCHEDULED)
+        post.slot_utc, post.schedule = slot, schedule
+        post.save(update_fields=["state", "slot_utc", "schedule", "updated_at"])
+        given += 1
+    if given:
+        live.tell(bot.pk, {"type": "post", "post": str(waiting[0].pk), "state": PostState.SCHEDULED})
+    return given
+
+
+def _free_slots(bot: Bot) -> Iterator[tuple[datetime, Schedule]]:
+    """The bot's free slots of the next 48 hours, soonest first, within its daily cap."""
+    now = clock.now()
+    taken = set(Post.objects.filter(bot=bot, slot_utc__gt=now - timedelta(days=1)).values_list("slot_utc", flat=True))
+    schedules = list(Schedule.objects.filter(bot=bot, active=True))
+    merged = heapq.merge(*(_tagged(schedule, now) for schedule in schedules), key=lambda pair: pair[0])
+    zone = ZoneInfo(schedules[0].zone) if schedules else ZoneInfo("UTC")
+    per_day: dict[object, int] = {}
+    for slot in taken:
+        per_day[slot.astimezone(zone).date()] = per_day.get(slot.astimezone(zone).date(), 0) + 1
+    last = None
+    for slot, schedule in merged:
+        if slot > now + AHEAD:
+            return
+        day = slot.astimezone(zone).date()
+        if slot in taken or slot == last or (bot.posts_per_day and per_day.get(day, 0) >= bot.posts_per_day):
+            continue
+        last = slot
+        per_day[day] = per_day.get(day, 0) + 1
+        yield slot, schedule
+
+
+def _tagged(schedule: Schedule, now: datetime) -> Iterator[tuple[datetime, Schedule]]:
+    return ((slot, schedule) for slot in slots.slots_after(schedule, now))
+
+
+def fill_all_slots() -> int:
+    """Fill the slots of every bot that has approved posts waiting and a schedule to take them from."""
+    given = 0
+    # everyone: beat's sweep finds the bots of all organizations, then enters each one's tenant.
+    waiting = Post.everyone.filter(state=PostState.APPROVED, bot__schedules__active=True).values_list("organization_id", "bot_id").distinct()
+    for organization_id, bot_id in waiting:
+        with tenant(organization_id):
+            given += fill_slots(Bot.objects.get(pk=bot_id))
+    return given
+
+
+@transaction.atomic
+def publish_now(post_id: str) -> Post:
+    """Give an approved post this very moment as its slot."""
+    post = Post.locked(post_id)
+    if post.state not in (PostState.APPROVED, PostState.SCHEDULED):
+        raise IllegalTransition(post.state, PostState.SCHEDULED)
+    moment = clock.now()
+    while Post.objects.filter(bot=post.bot_id, slot_utc=moment).exclude(pk=post.pk).exists():
+        moment += timedelta(microseconds=1)
+    post.state, post.slot_utc, post.schedule = PostState.SCHEDULED, moment, None
+    post.save(update_fields=["state", "slot_utc", "schedule", "updated_at"])
+    audit.record("post.publish_now", post, after={"slot_utc": moment.isoformat()})
+    return post
+
+
+def queue_due() -> int:
+    """Queue every post whose slot has come, unless its bot or organization is paused, and ring for a publisher."""
+    now = clock.now()
+    # everyone: beat's tick finds what is due in all organizations, then enters each one's tenant.
+    due = (
+        Post.everyone.filter(
+            state=PostState.SCHEDULED, slot_utc__lte=now, bot__paused_at=None, organization__paused_at=None
+        )
+        .order_by("slot_utc")
+        .values_list("organization_id", "bot_id", flat=False)[:BATCH]
+    )
+    queued = 0
+    for organization_id, bot_id in dict.fromkeys(due):
+        with tenant(organization_id):
+            queued += _queue_due_of(bot_id, now)
+    return queued
+
+
+@transaction.atomic
+def _queue_due_of(bot_id: object, now: datetime) -> int:
+    posts = list(
+        Post.objects.select_for_update(skip_locked=True, of=("self",))
+        .select_related("schedule")
+        .filter(bot_id=bot_id, state=PostState.SCHEDULED, slot_utc__lte=now)
+        .order_by("slot_utc")[:BATCH]
+    )
+    missed = [post for post in posts if now - _slot(post) > PUNCTUAL]
+    late = _sent_late(missed, now)
+    for post in posts:
+        if post in missed and post is not late:
+            post.move(PostState.APPROVED)
+            post.slot_utc = post.schedule = None
+            post.save(update_fields=["state", "slot_utc", "schedule", "updated_at"])
+            continue
+        post.move(PostState.QUEUED)
+        post.save(update_fields=["state", "updated_at"])
+        ring("bots.tasks.deliver_post", post.organization_id, post.pk)
+    return len(posts) - len(missed) + (late is not None)
+
+
+def _sent_late(missed: list[Post], now: datetime) -> Post | None:
+    """The one missed post that may still be sent: the newest slot whose schedule says "late", within its bound. Never a burst."""
+    for post in reversed(missed):
+        if post.schedule is None:  # “publish now” was pressed while nothing ran
+            return post
+        if post.schedule.misfire == Schedule.Misfire.LATE and now - _slot(post) <= timedelta(minutes=post.schedule.misfire_minutes):
+            return post
+    return None
+
+
+def _slot(post: Post) -> datetime:
+    assert post.slot_utc is not None  # the database's check: scheduled posts have a slot
+    return post.slot_utc

@@ -1,0 +1,106 @@
+"""Reading reactions at growing ages, and turning them into rewards."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+
+from accounts import clock
+from accounts.tenancy import tenant
+from bots import live, scoring
+from bots.models import Bot, Post, Reward, ScoreObservation
+from bots.states import PostState
+from faces.contract import FaceError, Reading
+from faces.models import Connection
+
+log = logging.getLogger(__name__)
+
+BATCH = 500
+RETRY = timedelta(seconds=60)
+"""When a reading that failed, or whose reader vanished, is tried again."""
+
+
+def read_due_scores() -> int:
+    """Read the reactions of every post whose next reading is due, one batch per connection. Returns how many were read."""
+    # everyone: beat's sweep finds what is due in all organizations, then enters each one's tenant.
+    due = Post.everyone.filter(next_reading_at__lte=clock.now(), state=PostState.PUBLISHED)
+    batches: dict[tuple[UUID, UUID], list[UUID]] = defaultdict(list)
+    for organization_id, connection_id, post_id in due.order_by("next_reading_at").values_list(
+        "organization_id", "connection_id", "pk"
+    )[:BATCH]:
+        batches[organization_id, connection_id].append(post_id)
+    read = 0
+    for (organization_id, connection_id), post_ids in batches.items():
+        with tenant(organization_id):
+            read += _read_batch(Connection.objects.get(pk=connection_id), post_ids)
+    return read
+
+
+def _read_batch(connection: Connection, post_ids: list[UUID]) -> int:
+    now = clock.now()
+    # Claimed by moving the due time: a second reader finds nothing, and a reader that vanishes delays by a minute.
+    with transaction.atomic():
+        posts = list(
+            Post.objects.select_for_update(skip_locked=True, of=("self",))
+            .select_related("bot")
+            .filter(pk__in=post_ids, next_reading_at__lte=now, state=PostState.PUBLISHED)
+        )
+        Post.objects.filter(pk__in=[post.pk for post in posts]).update(next_reading_at=now + RETRY)
+    if not posts:
+        return 0
+    try:
+        readings = connection.face.metrics([post.remote_id or "" for post in posts])
+    except FaceError as error:
+        log.warning("connection %s: reactions could not be read: %s", connection.pk, error)
+        return 0
+    speed = connection.face.clock_speed()
+    for post in posts:
+        _book_reading(post, readings.get(post.remote_id or ""), now, speed, simulated=connection.simulated)
+    for bot_id in {post.bot_id for post in posts}:
+        live.tell(bot_id, {"type": "post", "post": "", "state": "scored"})
+    return len(posts)
+
+
+@transaction.atomic
+def _book_reading(post: Post, reading: Reading | None, now: datetime, speed: float, *, simulated: bool) -> None:
+    assert post.published_at is not None  # the database's check: published posts have it
+    if reading is None:  # the post is gone from the platform: what was read stays, nothing more will come
+        Post.objects.filter(pk=post.pk).update(next_reading_at=None)
+        return
+    age = max(0.0, (now - post.published_at).total_seconds() * speed)
+    ages = post.bot.reading_ages
+    passed = max((number for number, minutes in enumerate(ages) if minutes * 60 <= age + 1), default=0)
+    observation, created = ScoreObservation.objects.get_or_create(
+        post=post,
+        number=passed,
+        defaults={
+            "age_seconds": int(age),
+            "metrics": dict(reading.metrics),
+            "followers": reading.followers,
+            "simulated": simulated,
+            "observed_at": now,
+        },
+    )
+    if created and ages[passed] >= post.bot.reward_age:
+        give_reward(post.bot, post, observation)
+    following = passed + 1
+    next_at = post.published_at + timedelta(minutes=ages[following]) / speed if following < len(ages) else None
+    Post.objects.filter(pk=post.pk).update(readings_due=following, next_reading_at=next_at)
+
+
+def give_reward(bot: Bot, post: Post, observation: ScoreObservation) -> Reward | None:
+    """Compute a post's reward from an observation by the bot's formula. None, and a line in the log, when the formula has no value for it."""
+    try:
+        value = scoring.evaluate(bot.score_formula, observation.metrics, observation.followers, observation.age_seconds)
+    except scoring.FormulaError as error:
+        log.warning("post %s: no reward: %s", post.pk, error)
+        return None
+    reward, _ = Reward.objects.update_or_create(
+        post=post,
+        defaults={"observation": observation, "value": value, "formula": bot.score_formula, "computed_at": clock.now()},
+    )
+    return reward

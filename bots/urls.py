@@ -1,0 +1,28 @@
+from django.urls import path
+
+from bots import post_views, views
+
+app_name = "bots"
+BOT = "o/<slug:slug>/bots/<uuid:bot_id>/"
+POST = BOT + "posts/<uuid:post_id>/"
+urlpatterns = [
+    path("o/<slug:slug>/", views.home, name="home"),
+    path("o/<slug:slug>/bots/new/", views.new, name="new"),
+    path(BOT, views.overview, name="overview"),
+    path(BOT + "settings/", views.settings, name="settings"),
+    path(BOT + "pause/", views.pause, name="pause"),
+    path(BOT + "resume/", views.resume, name="resume"),
+    path(BOT + "schedule/", views.schedule, name="schedule"),
+    path(BOT + "posts/", post_views.post_list, name="posts"),
+    path(BOT + "posts/latest/", post_views.posts_fragment, name="posts-fragment"),
+    path(BOT + "posts/next/", post_views.next_posts_fragment, name="next-posts-fragment"),
+    path(BOT + "posts/new/", post_views.post_create, name="post-create"),
+    path(POST, post_views.post_detail, name="post-detail"),
+    path(POST + "approve/", post_views.post_approve, name="post-approve"),
+    path(POST + "decline/", post_views.post_decline, name="post-decline"),
+    path(POST + "edit/", post_views.post_edit, name="post-edit"),
+    path(POST + "cancel/", post_views.post_cancel, name="post-cancel"),
+    path(POST + "publish-now/", post_views.post_publish_now, name="post-publish-now"),
+    path(POST + "take-down/", post_views.post_take_down, name="post-take-down"),
+    path(POST + "images/<uuid:image_id>/", post_views.post_image, name="post-image"),
+]

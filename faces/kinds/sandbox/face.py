@@ -1,0 +1,240 @@
+"""The sandbox face: a platform with a simulated audience, kept in this installation's own tables.
+
+Every reaction here is simulated, and labelled so by `capabilities.simulated`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from accounts import clock
+from faces.contract import (
+    Capabilities,
+    Face,
+    FaceError,
+    OutgoingImage,
+    OutgoingPost,
+    Published,
+    Reading,
+    RemotePost,
+    Verification,
+)
+from faces.kinds.sandbox.audience import Audience, dislike
+from faces.kinds.sandbox.forms import SandboxForm
+from faces.kinds.sandbox.models import SandboxPost, SandboxWorld, store_image
+from faces.kinds.sandbox.reactions import METRICS, Moment, followers_gained, reactions
+
+if TYPE_CHECKING:
+    from faces.models import Connection
+
+MEDIA_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+MOST_IMAGES = 4
+REMEMBERED_POSTS = 1000
+
+
+def true_reward(connection: Connection, texts: Sequence[str]) -> list[float]:
+    """The audience's expected reaction to each text, log units, as if each were the account's first post.
+
+    Only a rehearsal's report may ask: whoever learns sees counts. `Audience.standardise` turns these into standard
+    units. All sandbox worlds share one audience, so the connection only says whose audience is meant.
+    """
+    if connection.kind != "sandbox":
+        raise ValueError(f"Only a simulated audience has a true reward; this connection's face is “{connection.kind}”.")
+    return [float(value) for value in Audience.load().expected(texts)]
+
+
+class SandboxFace(Face):
+    """See `faces.contract.Face`. Times are real (or a rehearsal's); a post ages `clock_speed` times faster than the
+    clock runs.
+    """
+
+    capabilities = Capabilities(
+        max_length=280,
+        counts_by="characters",
+        metrics=METRICS,
+        can_reply=True,
+        takes_images=True,
+        idempotency="key",
+        simulated=True,
+        may_learn=True,
+    )
+
+    def verify(self) -> Verification:
+        form = SandboxForm(self._settings())
+        missing = tuple(
+            f"{form.fields[name].label}: {error}" for name, errors in form.errors.items() for error in errors
+        )
+        return Verification(account=self.connection.name, missing=missing)
+
+    def publish(self, post: OutgoingPost, key: str) -> Published:
+        self._refuse(post)
+        world = self._world()
+        images = [
+            {
+                "sha256": hashlib.sha256(image.content).hexdigest(),
+                "media_type": image.media_type,
+                "alt_text": image.alt_text,
+            }
+            for image in post.images
+        ]
+        with transaction.atomic():
+            # one post of a world at a time: numbers follow each other, and an audience that sees two copies at once
+            # still notices
+            SandboxWorld.locked(world.pk)
+            existing = self._posts().filter(key=key).first()
+            if existing is not None:
+                if (existing.text, existing.images, existing.reply_to) != (post.text, images, post.reply_to):
+                    raise FaceError(
+                        "This key was used for another post already. Publish the changed post under a new key.",
+                        permanent=True,
+                    )
+                return self._published(existing)
+            for image, described in zip(post.images, images, strict=True):
+                store_image(self.connection.pk, described["sha256"], image)
+            return self._published(self._create(world, post, key, images))
+
+    def find(self, key: str, post: OutgoingPost) -> Published | None:
+        existing = self._posts().filter(key=key).first()
+        return self._published(existing) if existing is not None else None
+
+    def delete(self, remote_id: str) -> None:
+        if _is_number(remote_id):
+            self._posts().filter(number=remote_id, deleted_at=None).update(deleted_at=clock.now())
+
+    def metrics(self, remote_ids: Sequence[str]) -> dict[str, Reading | None]:
+        numbers = [remote_id for remote_id in remote_ids if _is_number(remote_id)]
+        found = {post.remote_id: post for post in self._posts().filter(number__in=numbers, deleted_at=None)}
+        readings: dict[str, Reading | None] = dict.fromkeys(remote_ids)
+        if found:
+            world, now = self._world(), clock.now()
+            for remote_id, post in found.items():
+                readings[remote_id] = Reading(
+                    metrics=self._counts(world, post, now), followers=round(post.followers), at=now
+                )
+        return readings
+
+    def history(self, since: datetime | None) -> Iterable[RemotePost]:
+        posts = self._posts().filter(deleted_at=None)
+        if since is not None:
+            posts = posts.filter(published_at__gte=since)
+        world, now = self._world(), clock.now()
+        for post in posts.order_by("published_at", "number"):
+            yield RemotePost(
+                remote_id=post.remote_id,
+                text=post.text,
+                at=post.published_at,
+                author=self.connection.name,
+                metrics=self._counts(world, post, now),
+            )
+
+    def inbox(self, since: datetime | None) -> Iterable[RemotePost]:
+        """Empty: the simulated audience counts as having commented, but writes nothing that could be answered."""
+        return ()
+
+    def clock_speed(self) -> float:
+        return self._world().clock_speed
+
+    def followers(self) -> float:
+        """The account's followers now: those at the start and those its posts have won since."""
+        return self._followers(self._world(), clock.now())
+
+    def _create(self, world: SandboxWorld, post: OutgoingPost, key: str, images: list[dict[str, str]]) -> SandboxPost:
+        now = clock.now()
+        read = post.text.strip() or " ".join(image.alt_text for image in post.images)
+        last = self._posts().order_by("-number").first()
+        earlier = (
+            self._posts().filter(deleted_at=None).order_by("-number").values_list("text", flat=True)[:REMEMBERED_POSTS]
+        )
+        return SandboxPost.objects.create(
+            connection=self.connection,
+            number=last.number + 1 if last else 1,
+            key=key,
+            text=post.text,
+            images=images,
+            reply_to=post.reply_to,
+            published_at=now,
+            expected=float(Audience.load().expected([read])[0]) - dislike(read, earlier),
+            followers=self._followers(world, now),
+        )
+
+    def _refuse(self, post: OutgoingPost) -> None:
+        """Raise FaceError for what this platform does not take; nothing was published."""
+        if not post.text.strip() and not post.images:
+            raise FaceError("The post is empty. Write something, or add an image.", permanent=True)
+        length, limit = self.count(post.text), self.capabilities.max_length
+        if length > limit:
+            raise FaceError(f"The post has {length} characters; at most {limit} fit. Shorten it.", permanent=True)
+        if not _is_storable(post.text):
+            raise FaceError(
+                "The post holds characters that are no text (NUL or half of a pair). Remove them.", permanent=True
+            )
+        if post.reply_to and not self._exists(post.reply_to):
+            raise FaceError("The post to reply to is gone. Publish this as a new post, or not at all.", permanent=True)
+        _refuse_images(post.images)
+
+    def _exists(self, remote_id: str) -> bool:
+        return _is_number(remote_id) and self._posts().filter(number=remote_id, deleted_at=None).exists()
+
+    def _posts(self) -> QuerySet[SandboxPost]:
+        return SandboxPost.objects.filter(connection=self.connection)
+
+    def _settings(self) -> dict[str, object]:
+        initial = {name: field.initial for name, field in SandboxForm.base_fields.items()}
+        return {**initial, **self.connection.settings}
+
+    def _world(self) -> SandboxWorld:
+        """The connection's world, made of its settings on first use."""
+        world = SandboxWorld.objects.filter(connection=self.connection).first()
+        if world is not None:
+            return world
+        form = SandboxForm(self._settings())
+        if not form.is_valid():
+            raise FaceError(
+                "The sandbox's settings are not valid. Open the connection and correct them.", permanent=True
+            )
+        return SandboxWorld.objects.get_or_create(connection=self.connection, defaults=form.cleaned_data)[0]
+
+    def _followers(self, world: SandboxWorld, now: datetime) -> float:
+        posts = list(self._posts().values_list("expected", "followers", "published_at"))
+        ages = [_age_minutes(world, published_at, now) for *_, published_at in posts]
+        return world.followers + followers_gained([post[0] for post in posts], [post[1] for post in posts], ages)
+
+    def _counts(self, world: SandboxWorld, post: SandboxPost, now: datetime) -> dict[str, int]:
+        moment = Moment(
+            expected=post.expected, followers=post.followers, published_at=post.published_at, asks="?" in post.text
+        )
+        return reactions(world.seed, post.remote_id, moment, _age_minutes(world, post.published_at, now))
+
+    def _published(self, post: SandboxPost) -> Published:
+        return Published(remote_id=post.remote_id, url="", at=post.published_at)
+
+
+def _age_minutes(world: SandboxWorld, published_at: datetime, now: datetime) -> float:
+    return (now - published_at).total_seconds() / 60 * world.clock_speed
+
+
+def _is_number(remote_id: str) -> bool:
+    return remote_id.isascii() and remote_id.isdecimal() and len(remote_id) < 10
+
+
+def _is_storable(text: str) -> bool:
+    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _refuse_images(images: Sequence[OutgoingImage]) -> None:
+    if len(images) > MOST_IMAGES:
+        raise FaceError(f"The post has {len(images)} images; at most {MOST_IMAGES} fit. Remove some.", permanent=True)
+    for image in images:
+        if not image.content or image.media_type not in MEDIA_TYPES:
+            raise FaceError(
+                f"An image is empty or of a type that is not taken ({image.media_type}). Use PNG, JPEG, GIF or WebP.",
+                permanent=True,
+            )
+        if not _is_storable(image.alt_text):
+            raise FaceError("An image's description holds characters that are no text. Correct it.", permanent=True)

@@ -1,0 +1,41 @@
+"""The faces Kilroy knows: name → label, settings form and class, imported on first use. Adding a face touches its folder and one line here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.utils.module_loading import import_string
+
+if TYPE_CHECKING:
+    from django import forms
+
+    from faces.contract import Face
+
+
+@dataclass(frozen=True)
+class FaceKind:
+    """One entry: `face` and `form` are dotted paths; the form edits `Connection.settings`."""
+
+    label: str
+    description: str
+    face: str
+    form: str
+
+    def load(self) -> type[Face]:
+        face: type[Face] = import_string(self.face)
+        return face
+
+    def load_form(self) -> type[forms.Form]:
+        form: type[forms.Form] = import_string(self.form)
+        return form
+
+
+FACES: dict[str, FaceKind] = {
+    "sandbox": FaceKind(
+        label="Sandbox",
+        description="A simulated audience: no account, no keys, nothing leaves this installation.",
+        face="faces.kinds.sandbox.face.SandboxFace",
+        form="faces.kinds.sandbox.forms.SandboxForm",
+    ),
+}

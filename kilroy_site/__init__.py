@@ -1,0 +1,5 @@
+"""Settings, URLs and processes. The Celery application is loaded with Django, so that `shared_task` finds its broker."""
+
+from kilroy_site.celery import app as celery_app
+
+__all__ = ["celery_app"]

@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class KilroySiteConfig(AppConfig):
+    name = "kilroy_site"

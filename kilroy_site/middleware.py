@@ -1,0 +1,39 @@
+"""The content security policy: nothing inline without the request's nonce, nothing from any other host."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase
+
+
+class ContentSecurityPolicy:
+    """Give each request a nonce (`request.csp_nonce`) and each answer the policy that demands it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: Any) -> HttpResponseBase:
+        nonce = request.csp_nonce = secrets.token_urlsafe(16)
+        response = self.get_response(request)
+        response.headers.setdefault("Content-Security-Policy", policy(nonce))
+        response.headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
+        return response
+
+
+def policy(nonce: str) -> str:
+    """The policy's text. Websockets of the same origin are covered by 'self' in every current browser."""
+    return "; ".join(
+        (
+            "default-src 'self'",
+            f"script-src 'self' 'nonce-{nonce}'",
+            f"style-src 'self' 'nonce-{nonce}'",
+            "img-src 'self' data:",
+            "object-src 'none'",
+            "base-uri 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+        )
+    )

@@ -1,0 +1,26 @@
+"""Every address of the site."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+
+def healthz(request: HttpRequest) -> HttpResponse:
+    """Whether the web process answers: what the supervisor and load balancers ask."""
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+urlpatterns = [
+    path("healthz", healthz, name="healthz"),
+    path("operator/", admin.site.urls),
+    path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
+    path("api/v1/organizations/<slug:slug>/", include("kilroy_site.api_urls")),
+    path("", include("accounts.urls")),
+    path("", include("faces.urls")),
+    path("", include("bots.urls")),
+    path("", include("training.urls")),
+]

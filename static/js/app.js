@@ -1,0 +1,188 @@
+/* What every page does: CSRF for htmx, failures said aloud, menus that close, messages that can be dismissed. */
+(() => {
+  "use strict";
+  const meta = (name) => document.querySelector(`meta[name="${name}"]`)?.content ?? "";
+
+  const csrf = meta("csrf-token");
+  if (csrf) document.body.setAttribute("hx-headers", JSON.stringify({ "X-CSRFToken": csrf }));
+
+  const toast = (text, level = "error") => {
+    const region = document.getElementById("toasts");
+    if (!region) return;
+    if ([...region.querySelectorAll("p")].some((p) => p.textContent === text)) return;
+    const box = document.createElement("div");
+    box.className = `message message--${level}`;
+    const line = document.createElement("p");
+    line.textContent = text;
+    const close = document.createElement("button");
+    close.type = "button";
+    close.className = "message__close";
+    close.dataset.dismiss = "";
+    close.setAttribute("aria-label", "Dismiss");
+    close.textContent = "×";
+    box.append(line, close);
+    region.append(box);
+  };
+  window.Kilroy = Object.assign(window.Kilroy ?? {}, { toast });
+
+  const refused = {
+    403: "Your role does not allow this, or this page is too old. Reload the page and try again.",
+    404: "This no longer exists. Reload the page.",
+    409: "Somebody else changed this at the same time. Reload the page to see what it is now.",
+    429: "Too many requests. Wait a moment and try again.",
+  };
+  document.addEventListener("htmx:responseError", (event) => {
+    const status = event.detail.xhr.status;
+    if (event.detail.requestConfig?.verb === "get") {
+      toast(`A part of this page could not be refreshed (${status}). Reload the page if it stays that way.`);
+      return;
+    }
+    toast(refused[status] ?? `The server answered with an error (${status}). Nothing was changed; try again in a moment.`);
+  });
+  document.addEventListener("htmx:sendError", (event) => {
+    // A fragment that could not refresh comes back by itself with the live connection; only what a person did needs words.
+    if (event.detail.requestConfig?.verb === "post") toast("The server could not be reached. Nothing was changed; try again.");
+  });
+
+  // A session that ran out answers a fragment with the sign-in page: go there instead of drawing it into the page.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const signIn = meta("sign-in-path");
+    const answered = event.detail.xhr.responseURL;
+    if (!signIn || !answered || location.pathname === signIn) return;
+    if (new URL(answered, location.href).pathname !== signIn) return;
+    event.detail.shouldSwap = false;
+    location.assign(`${signIn}?next=${encodeURIComponent(location.pathname + location.search)}`);
+  });
+
+  document.addEventListener("click", (event) => {
+    const dismiss = event.target.closest("[data-dismiss]");
+    if (dismiss) dismiss.closest(".message")?.remove();
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      if (!menu.contains(event.target)) menu.open = false;
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
+  });
+
+  // Forms that stop or delete something ask first: <form data-confirm="Question?">.
+  const confirmed = (form) => !form.dataset.confirm || window.confirm(form.dataset.confirm);
+  document.addEventListener("submit", (event) => {
+    if (event.target.matches("form[data-confirm]:not([hx-post])") && !confirmed(event.target)) event.preventDefault();
+  });
+
+  // Swapped-in intervals (the arms of the lift table) share one scale, so that they can be compared by eye.
+  const drawIntervals = (root) => {
+    for (const table of root.querySelectorAll("[data-intervals]")) {
+      const rows = [...table.querySelectorAll("svg.interval")];
+      const numbers = rows.flatMap((svg) => [svg.dataset.low, svg.dataset.high, svg.dataset.mean]);
+      const values = numbers.filter((n) => n !== undefined && n !== "").map(Number).filter(Number.isFinite);
+      if (!values.length) continue;
+      const low = Math.min(0, ...values);
+      const high = Math.max(0, ...values);
+      const span = high - low || 1;
+      const x = (value) => `${(3 + (94 * (value - low)) / span).toFixed(2)}%`;
+      for (const svg of rows) {
+        const part = (name, attributes) => {
+          const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+          for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+          return node;
+        };
+        const shapes = [part("line", { class: "axis", x1: x(0), x2: x(0), y1: 0, y2: 20 })];
+        const { low: from, high: to, mean } = svg.dataset;
+        if (from && to) shapes.push(part("line", { class: "bar", x1: x(+from), x2: x(+to), y1: 10, y2: 10 }));
+        if (mean) shapes.push(part("circle", { class: "dot", cx: x(+mean), cy: 10, r: 4.5 }));
+        svg.replaceChildren(...shapes);
+      }
+    }
+  };
+
+  // Sparklines of the organization's home: reward per round against the frozen baseline, or held-out loss before that.
+  const points = (runs, kind, name) => {
+    const run = runs.filter((r) => r.kind === kind && r.metrics?.[name]?.length).at(-1);
+    return run ? run.metrics[name] : [];
+  };
+  const path = (series, box) => {
+    const sx = (x) => (100 * (x - box.x0)) / (box.x1 - box.x0 || 1);
+    const sy = (y) => 52 - (48 * (y - box.y0)) / (box.y1 - box.y0 || 1);
+    return series.map(([x, y], i) => `${i ? "L" : "M"}${sx(x).toFixed(2)} ${sy(y).toFixed(2)}`).join("");
+  };
+  const drawSparkline = async (holder) => {
+    const answer = await fetch(holder.dataset.sparkline, { headers: { Accept: "application/json" } });
+    if (!answer.ok) return;
+    const { runs = [] } = await answer.json();
+    const rewards = points(runs, "online", "reward_mean");
+    const main = rewards.length > 1 ? rewards : points(runs, "offline", "heldout_loss");
+    const rest = rewards.length > 1 ? points(runs, "online", "baseline_mean") : [];
+    if (main.length < 2) return;
+    const all = [...main, ...rest];
+    const box = {
+      x0: Math.min(...all.map((p) => p[0])),
+      x1: Math.max(...all.map((p) => p[0])),
+      y0: Math.min(...all.map((p) => p[1])),
+      y1: Math.max(...all.map((p) => p[1])),
+    };
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    svg.setAttribute("viewBox", "0 0 100 56");
+    svg.setAttribute("preserveAspectRatio", "none");
+    svg.setAttribute("role", "img");
+    const what = rewards.length > 1 ? `Mean reward over ${rewards.length} rounds` : "Held-out loss while fine-tuning";
+    svg.setAttribute("aria-label", `${what}: from ${main[0][1].toFixed(2)} to ${main.at(-1)[1].toFixed(2)}`);
+    for (const [series, kind] of [[rest, "rest"], [main, "line"]]) {
+      if (!series.length) continue;
+      const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+      line.setAttribute("class", kind);
+      line.setAttribute("d", path(series, box));
+      svg.append(line);
+    }
+    holder.replaceChildren(svg);
+  };
+
+  // Times come in UTC and are shown in the reader's zone; the original stays in the tooltip. [data-zone] is left alone.
+  const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const localize = (root) => {
+    if (!here || here === "UTC") return;
+    for (const time of root.querySelectorAll("time[datetime]:not([data-zone])")) {
+      const moment = new Date(time.dateTime);
+      if (Number.isNaN(moment.getTime())) continue;
+      const written = time.textContent;
+      const format = { day: "numeric", month: /[A-Z][a-z]{3,} \d{4}/.test(written) ? "long" : "short" };
+      if (/\d{4}/.test(written)) format.year = "numeric";
+      if (/^[A-Z]/.test(written)) format.weekday = "short";
+      if (written.includes(":")) Object.assign(format, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+      time.textContent = new Intl.DateTimeFormat("en-GB", format).format(moment);
+      time.title = `${written} UTC`;
+      time.dataset.zone = here;
+    }
+  };
+  const zoneNote = document.querySelector("[data-zone-note]");
+  if (zoneNote && here) zoneNote.textContent = `Times are in your time zone, ${here}.`;
+  localize(document);
+  document.addEventListener("htmx:afterSettle", () => localize(document));
+
+  for (const list of document.querySelectorAll("datalist[data-time-zones]")) {
+    for (const zone of Intl.supportedValuesOf?.("timeZone") ?? []) {
+      const option = document.createElement("option");
+      option.value = zone;
+      list.append(option);
+    }
+  }
+
+  // A refreshed fragment keeps the details a person had opened.
+  let opened = [];
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    opened = [...event.detail.target.querySelectorAll("details[id][open]")].map((details) => details.id);
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
+    opened = [];
+  });
+
+  for (const holder of document.querySelectorAll("[data-sparkline]")) drawSparkline(holder).catch(() => {});
+  drawIntervals(document);
+  document.addEventListener("htmx:afterSettle", (event) => drawIntervals(event.detail.target.parentElement ?? document));
+})();

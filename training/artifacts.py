@@ -1,0 +1,74 @@
+"""Model folders in the artifact storage: written once, never changed, read through a local copy."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+from django.conf import settings
+from django.core.files import File
+from django.core.files.storage import default_storage
+
+WEIGHTS = "model.safetensors"
+
+
+class ArtifactError(Exception):
+    """An artifact is missing or not what was stored; the message says which."""
+
+
+def store_folder(folder: Path, prefix: str) -> tuple[str, int]:
+    """Copy a model folder's files into the storage below `prefix`. Returns the SHA-256 of the weights and the size in bytes of everything."""
+    size = 0
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            with path.open("rb") as file:
+                name = default_storage.save(f"{prefix}/{path.name}", File(file))
+            if name != f"{prefix}/{path.name}":
+                raise ArtifactError(f"{prefix}/{path.name} exists already: artifacts are never overwritten.")
+            size += path.stat().st_size
+    return sha256_of(folder / WEIGHTS), size
+
+
+def local_folder(prefix: str) -> Path:
+    """The stored folder on this machine: the storage's own where it is local, otherwise a cached copy. Raises ArtifactError when it is gone."""
+    try:
+        folder = Path(default_storage.path(prefix))
+    except NotImplementedError:  # a remote storage has no paths
+        folder = _cached(prefix)
+    if not (folder / WEIGHTS).exists():
+        raise ArtifactError(f"The weights of {prefix} are not in the artifact storage.")
+    return folder
+
+
+def _cached(prefix: str) -> Path:
+    folder = Path(settings.VAR) / "cache" / "artifacts" / prefix
+    if (folder / WEIGHTS).exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=folder.parent))
+    for name in default_storage.listdir(prefix)[1]:
+        with default_storage.open(f"{prefix}/{name}", "rb") as source, (aside / name).open("wb") as target:
+            shutil.copyfileobj(source, target)
+    try:
+        aside.rename(folder)
+    except OSError:  # another process was faster; its copy is as good
+        shutil.rmtree(aside)
+    return folder
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal. Raises ArtifactError when it is missing."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise ArtifactError(f"{path.name} is missing from the model's folder.") from None
+
+
+def work_folder(kind: str, key: object) -> Path:
+    """A folder of this machine for work in progress (checkpoints, caches); it may be deleted whenever nothing runs."""
+    folder = Path(settings.VAR) / "work" / kind / str(key)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,19 @@
+"""What the engine raises when it cannot go on. Every message says what happened and what to do next."""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Base of the engine's own errors; the message is fit to be shown to a person."""
+
+
+class ModelUnavailable(EngineError):  # noqa: N818 - reads as what happened
+    """A language model cannot be had: unknown name, no network, unsafe weights, or a tokenizer without an end token."""
+
+
+class CorruptWeights(EngineError):  # noqa: N818 - reads as what happened
+    """Stored weights differ from what was written: the checksum does not match or the file cannot be read."""
+
+
+class TrainingDiverged(EngineError):  # noqa: N818 - reads as what happened
+    """The loss stopped being a number; the last good checkpoint is untouched."""

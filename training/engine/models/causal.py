@@ -1,0 +1,211 @@
+"""A causal language model of transformers: the shipped starter, any local folder, or a model of the Hugging Face hub.
+
+Weights are safetensors only and no code of a model is ever run: a pickle or a remote module is somebody else's program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+
+from training.engine import checkpoints
+from training.engine.errors import CorruptWeights, ModelUnavailable
+from training.engine.models.loss import linear_cross_entropy
+from training.engine.models.registry import STARTER, STARTER_FOLDER
+from training.engine.packing import IGNORED, PackedRows, pack
+from training.engine.sampling import draw
+from training.engine.tokenizer import PostTokenizer
+from training.engine.types import Sample, SamplingParams
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+WEIGHTS = "model.safetensors"
+DEFAULT_POSITIONS = 1024
+SCORING_ROWS = 16
+
+
+def fast_in_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware; elsewhere it is emulated and slower than float32."""
+    return any(
+        bool(getattr(torch.cpu, name, bool)()) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    )
+
+
+class CausalLanguageModel:
+    """Network and tokenizer together. Weights are float32; products run in bfloat16 where the hardware is fast in it.
+
+    `network` is the transformers model, `tokenizer` the `PostTokenizer`, `positions` the longest sequence it reads and
+    `context` the width of the rows it is trained and scored on.
+    """
+
+    def __init__(self, network: PreTrainedModel, tokenizer: PostTokenizer) -> None:
+        cuda = torch.cuda.is_available()
+        self.device = torch.device("cuda" if cuda else "cpu")
+        self.compute = torch.bfloat16 if cuda or fast_in_bfloat16() else torch.float32
+        self.network: Any = network.to(self.device)
+        # In rows of short posts the plain product beats the flash kernel on CPUs by a quarter.
+        self.network.set_attn_implementation("sdpa" if cuda else "eager")
+        self.network.eval()
+        self.tokenizer = tokenizer
+        self.positions = int(getattr(network.config, "max_position_embeddings", None) or DEFAULT_POSITIONS)
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The context in which products run in `compute`."""
+        return torch.autocast(self.device.type, dtype=self.compute, enabled=self.compute != torch.float32)
+
+    def generate(self, prompts: Sequence[str], params: SamplingParams) -> list[Sample]:
+        """One sample per prompt ("" for none).
+
+        `token_ids` leave out the end token; `logprob` counts it if it was drawn, and never the prompt.
+        """
+        starts = [[self.tokenizer.end_id, *ids] for ids in self.tokenizer.encode_all(prompts)]
+        self.network.eval()
+        with self.autocast():
+            drawn = draw(self.network, starts, params, end_id=self.tokenizer.end_id, positions=self.positions)
+        texts = self.tokenizer.decode_all([d.token_ids for d in drawn])
+        return [
+            Sample(text=text, token_ids=tuple(d.token_ids), logprob=d.logprob, ended=d.ended, prompt=prompt)
+            for text, d, prompt in zip(texts, drawn, prompts, strict=True)
+        ]
+
+    @torch.no_grad()
+    def logprobs(self, texts: Sequence[str]) -> list[list[float]]:
+        """For each text the log-probability in nats of each of its tokens and of the end token after them.
+
+        Raises `ValueError` for a text longer than the model's positions.
+        """
+        documents = self.tokenizer.documents(texts)
+        self.network.eval()
+        scored: dict[int, list[float]] = {}
+        order = sorted(range(len(texts)), key=lambda i: len(documents[i]))
+        for start in range(0, len(order), SCORING_ROWS):
+            members = order[start : start + SCORING_ROWS]
+            values = self.document_logprobs([documents[i] for i in members])
+            for at, row in zip(members, values, strict=True):
+                scored[at] = row[: len(documents[at]) - 1].tolist()
+        return [scored[i] for i in range(len(texts))]
+
+    def document_logprobs(self, documents: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Differentiable log-probabilities of documents `[end, …, end]`, one a row: float32 [documents, longest − 1].
+
+        Position t is the log-probability of token t + 1; positions past a document's end are 0.
+        """
+        longest = max(map(len, documents))
+        if longest - 1 > self.positions:
+            raise ValueError(f"A text of {longest - 2} tokens is longer than this model reads ({self.positions}).")
+        ids = torch.full((len(documents), longest), self.tokenizer.end_id)
+        targets = torch.full((len(documents), longest - 1), IGNORED)
+        for row, document in enumerate(documents):
+            tokens = torch.tensor(document)
+            ids[row, : len(document)] = tokens
+            targets[row, : len(document) - 1] = tokens[1:]
+        ids, targets = ids.to(self.device), targets.to(self.device)
+        with self.autocast():
+            # Padding is on the right, so the causal mask alone keeps it out.
+            logits = self.network(input_ids=ids[:, :-1], use_cache=False).logits
+        logprobs: torch.Tensor = torch.log_softmax(logits.float(), dim=-1)
+        chosen = logprobs.gather(2, targets.clamp(min=0)[:, :, None])[:, :, 0]
+        return chosen.masked_fill(targets == IGNORED, 0.0)
+
+    def hidden(self, rows: PackedRows) -> torch.Tensor:
+        """The last hidden states of packed rows: [rows · context, width]."""
+        with self.autocast():
+            states = self.network.base_model(
+                input_ids=rows.input_ids.to(self.device),
+                position_ids=rows.position_ids.to(self.device),
+                use_cache=False,
+            ).last_hidden_state
+        flat: torch.Tensor = states.reshape(-1, states.shape[-1])
+        return flat
+
+    def loss(self, rows: PackedRows) -> torch.Tensor:
+        """Mean cross-entropy of packed rows in nats per scored token; differentiable."""
+        head = self.network.get_output_embeddings()
+        targets = rows.targets.reshape(-1).to(self.device)
+        if getattr(head, "bias", None) is not None:
+            with self.autocast():
+                logits = head(self.hidden(rows))
+            return torch.nn.functional.cross_entropy(logits.float(), targets, ignore_index=IGNORED)
+        return linear_cross_entropy(self.hidden(rows), head.weight, targets, self.compute)
+
+    def pack(self, texts: Sequence[str], context: int) -> PackedRows:
+        """`texts` as packed rows; see `packing`."""
+        return pack(self.tokenizer.documents(texts), min(context, self.positions), self.tokenizer.end_id)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Every weight once: tied ones under their first name."""
+        return {name: p.detach() for name, p in self.network.named_parameters()}
+
+    def save(self, folder: Path) -> str:
+        """Writes a complete model folder (config, tokenizer, then the weights); returns the SHA-256 of the weights."""
+        folder.mkdir(parents=True, exist_ok=True)
+        config = self.network.config
+        config.dtype = self.network.dtype
+        checkpoints.write_text(folder / "config.json", config.to_json_string())
+        self.tokenizer.save(folder)
+        return checkpoints.write_tensors(folder / WEIGHTS, self.weights())
+
+    @classmethod
+    def load(cls, source: str, *, checksum: str | None = None) -> Self:
+        """The model at `source`: `starter`, a folder, or a hub name such as `gpt2`.
+
+        Raises `ModelUnavailable` when it cannot be had, `CorruptWeights` when its weights are damaged.
+        """
+        folder = STARTER_FOLDER if source == STARTER else Path(source)
+        if folder.is_dir():
+            if checksum is not None:
+                verify_checksum(folder, checksum)
+            return cls(*_load_pair(str(folder), local=True))
+        if folder.is_absolute() or source.startswith("."):
+            raise ModelUnavailable(f"There is no model folder {source}. Choose another model, or put the folder back.")
+        return cls(*_load_pair(source, local=False))
+
+
+def verify_checksum(folder: Path, checksum: str) -> None:
+    """Raises `CorruptWeights` unless the weights in `folder` have this SHA-256."""
+    path = folder / WEIGHTS
+    if not path.is_file() or checkpoints.sha256(path) != checksum:
+        raise CorruptWeights(
+            f"The weights in {folder} are not those that were saved. "
+            "Restore the folder from a backup, or go back to an earlier model version."
+        )
+
+
+def _load_pair(source: str, *, local: bool) -> tuple[PreTrainedModel, PostTokenizer]:
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        tokenizer = PostTokenizer(
+            AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=local)
+        )
+        network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            source, trust_remote_code=False, use_safetensors=True, local_files_only=local, dtype=torch.float32
+        )
+    except ModelUnavailable as problem:
+        raise ModelUnavailable(f"{source}: {problem}") from problem
+    except SafetensorError as problem:
+        raise CorruptWeights(f"The weights of {source} cannot be read ({problem}). Get the model again.") from problem
+    except (OSError, ValueError, ImportError, KeyError) as problem:
+        raise ModelUnavailable(_advice(source, local)) from problem
+    return network, tokenizer
+
+
+def _advice(source: str, local: bool) -> str:
+    if local:
+        return (
+            f"{source} is not a usable model folder: it needs config.json, tokenizer.json and weights as .safetensors "
+            "(pickled .bin weights are refused, because they can run code)."
+        )
+    return (
+        f"The model {source!r} could not be fetched from the Hugging Face hub. Check the name and the network "
+        "connection, choose a model with .safetensors weights (pickled ones are refused) that needs no code of its "
+        "own, or use the built-in starter model, which works offline."
+    )

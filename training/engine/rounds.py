@@ -1,0 +1,148 @@
+"""What both kinds of round share: the models at hand, the memory between rounds, and the figures a round reports."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.engine import diversity
+from training.engine.basis import Basis, prepare
+from training.engine.encoding import encode
+from training.engine.features import FloatArray
+from training.engine.guards import Guard, TextIndex
+from training.engine.intervals import lift_sequence
+from training.engine.models.causal import CausalLanguageModel
+from training.engine.selection import RECENT
+from training.engine.types import HistoricPost, OnlineConfig, RoundInput, Sample, SamplingParams, ScoredPost
+
+_BENCHES = 2
+_MEMORY = 4096
+
+
+@dataclass
+class Bench:
+    """What does not change while a bot learns, kept between rounds of one process: reference, basis, index of training texts."""
+
+    reference: CausalLanguageModel
+    basis: Basis
+    training: TextIndex
+    _known: OrderedDict[str, FloatArray] = field(default_factory=OrderedDict)
+
+    def columns(self, texts: Sequence[str]) -> FloatArray:
+        """The reward model's columns for `texts`; those of published texts are asked for every round, so they are remembered."""
+        missing = list(dict.fromkeys(text for text in texts if text not in self._known))
+        if missing:
+            for text, row in zip(missing, self.basis.columns(missing, encode(self.reference, missing)), strict=True):
+                self._known[text] = row
+        found = [self._known[text] for text in texts]
+        while len(self._known) > _MEMORY:
+            self._known.popitem(last=False)
+        return np.array(found).reshape(len(texts), self.basis.space.width + 2)
+
+
+_benches: OrderedDict[str, Bench] = OrderedDict()
+
+
+def bench(round: RoundInput) -> Bench:
+    """The bench for a round: remembered (the last two are), or made from the reference's folder and the run's cache folder."""
+    folder = round.cache or round.workdir / "cache"
+    mark = hashlib.sha256(repr((round.reference, _written(round.reference), round.history)).encode()).hexdigest()
+    if mark not in _benches:
+        reference = CausalLanguageModel.load(str(round.reference))
+        reference.network.requires_grad_(False)
+        basis = prepare(reference, round.history, round.config, folder)
+        _benches[mark] = Bench(reference, basis, training_index(round.history))
+    _benches.move_to_end(mark)
+    while len(_benches) > _BENCHES:
+        _benches.popitem(last=False)
+    return _benches[mark]
+
+
+def _written(folder: Path) -> float:
+    return max((path.stat().st_mtime for path in folder.glob("*.safetensors")), default=0.0)
+
+
+def training_index(history: Sequence[HistoricPost]) -> TextIndex:
+    """An index of the texts the model learned from."""
+    return TextIndex(post.text for post in history)
+
+
+def guard_for(round: RoundInput, training: TextIndex) -> Guard:
+    """The guard of a round, told of everything the bot has said."""
+    return Guard(training, TextIndex(round.published_texts), round.config.min_length, round.config.max_length)
+
+
+def sampling(config: OnlineConfig, seed: int) -> SamplingParams:
+    """How a round draws."""
+    return SamplingParams(temperature=config.temperature, max_new_tokens=config.max_new_tokens, seed=seed)
+
+
+def seed_for(round: RoundInput, purpose: str) -> int:
+    """A seed of its own for each purpose within a round."""
+    digest = hashlib.sha256(f"{round.seed}:{round.number}:{purpose}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def draw(model: CausalLanguageModel, count: int, params: SamplingParams) -> list[Sample]:
+    """`count` samples without a prompt."""
+    return model.generate([""] * count, params)
+
+
+@dataclass(frozen=True)
+class RoundState:
+    """What one round tells the next; plain JSON. `trained` are keys of posts that REINFORCE has used."""
+
+    beta: float
+    price: float = 0.5
+    kl_factor: float = 1.0
+    thompson: bool = False
+    trained: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any], config: OnlineConfig) -> RoundState:
+        """The state in `RoundInput.state`; an empty one is the first round's."""
+        state = cls(**{"beta": config.kl_initial, **stored})
+        return replace(state, trained=tuple(state.trained))
+
+    def write(self) -> dict[str, Any]:
+        """As JSON-ready plain data."""
+        return {**asdict(self), "trained": list(self.trained)}
+
+
+def score_metrics(scored: Sequence[ScoredPost], rewards: FloatArray) -> dict[str, float]:
+    """Figures of the two arms in standard units. Means are of all scored posts; `reward_recent` of the last 32 of the learning
+    arm. `lift` has bounds that may be looked at after every post, from eight posts an arm on.
+    """
+    arms = {
+        arm: [float(reward) for post, reward in zip(scored, rewards, strict=True) if post.arm == arm]
+        for arm in ("learning", "baseline")
+    }
+    metrics: dict[str, float] = {}
+    if learning := arms["learning"]:
+        metrics["reward_mean"], metrics["reward_sd"] = float(np.mean(learning)), float(np.std(learning))
+        metrics["reward_recent"] = float(np.mean(learning[-32:]))
+    if baseline := arms["baseline"]:
+        metrics["baseline_mean"] = float(np.mean(baseline))
+    if interval := lift_sequence(learning, baseline):
+        metrics |= {"lift": interval.estimate, "lift_low": interval.low, "lift_high": interval.high}
+    return metrics
+
+
+def diversity_metrics(published: Sequence[str], reference: Sequence[str], training: TextIndex) -> dict[str, float]:
+    """Figures of the last 64 published texts (the round's own included), and the reference's distinct-2 at the same set size."""
+    recent = list(published[-RECENT:])
+    if not recent:
+        return {}
+    return {
+        "distinct_2": diversity.distinct_n(recent),
+        "reference_distinct_2": diversity.distinct_at(reference, len(recent)),
+        "self_bleu": diversity.self_bleu(recent),
+        "duplicate_rate": diversity.duplicate_rate(recent),
+        "memorised_rate": diversity.memorised_rate(recent, training),
+    }

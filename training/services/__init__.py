@@ -1,0 +1,1 @@
+"""Every write about datasets, runs, rounds, model versions and generations."""

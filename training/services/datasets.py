@@ -1,0 +1,165 @@
+"""Past posts coming in: uploaded, previewed, and imported when a person says so."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import UploadedFile
+from django.db import transaction
+
+from accounts import audit
+from accounts.doorbell import ring
+from bots import live
+from bots.models import Bot
+from training.imports import Columns, ImportedRow, ImportRefused, preview, read
+from training.models import Dataset, Example, Run
+
+log = logging.getLogger(__name__)
+
+BATCH = 2000
+
+
+def upload_dataset(bot: Bot, file: UploadedFile, *, name: str, source: str, licence: str, may_learn: bool) -> Dataset:
+    """Keep an uploaded file and look through it: the preview says what an import would keep, drop and refuse.
+
+    A file of which nothing can be imported becomes a refused dataset with the reason. Raises ValidationError for missing answers.
+    """
+    dataset = Dataset(bot=bot, name=name, source=source, licence=licence, may_learn=may_learn, filename=(file.name or "upload")[:200])
+    dataset.full_clean(exclude=["organization", "file"], validate_constraints=False)
+    dataset.file.save(dataset.filename, file, save=False)
+    with transaction.atomic():
+        dataset.save()
+        audit.record(
+            "dataset.upload", dataset, after={"name": name, "source": source, "licence": licence, "may_learn": may_learn}
+        )
+    return look_through(dataset)
+
+
+def look_through(dataset: Dataset, columns: dict[str, str | None] | None = None) -> Dataset:
+    """Preview the dataset's file, with the given columns where the person chose them."""
+    try:
+        with dataset.file.open("rb") as stream:
+            found = preview(stream, dataset.filename, _columns(columns))
+    except ImportRefused as refusal:
+        dataset.state, dataset.error = Dataset.State.REFUSED, str(refusal)[:500]
+        dataset.preview = {"columns_found": list(refusal.columns_found)}
+    else:
+        dataset.state, dataset.error = Dataset.State.UPLOADED, ""
+        dataset.format, dataset.columns = found.format, asdict(found.columns)
+        dataset.preview = {
+            "columns_found": list(found.columns_found),
+            "kept": found.kept,
+            "dropped": found.dropped,
+            "problems": [asdict(problem) for problem in found.problems],
+            "problem_count": found.problem_count,
+            "has_scores": found.has_scores,
+            "ok": found.ok,
+            "sample": [_sample(row) for row in found.sample],
+        }
+        if not found.importable:
+            dataset.state, dataset.error = Dataset.State.REFUSED, "Not a single row of this file can be imported."
+    dataset.save()
+    return dataset
+
+
+def _columns(columns: dict[str, str | None] | None) -> Columns | None:
+    if not columns or not any(columns.values()):
+        return None
+    try:
+        return Columns(**{role: name or None for role, name in columns.items()})
+    except TypeError:
+        raise ValidationError({"columns": f"Columns can be given for: {', '.join(Columns.__dataclass_fields__)}."}) from None
+
+
+def _sample(row: ImportedRow) -> dict[str, Any]:
+    return {
+        "row": row.row,
+        "text": row.text[:500],
+        "score": row.score,
+        "author": row.author,
+        "community": row.community,
+        "created_at": row.created_at.isoformat() if row.created_at else None,
+    }
+
+
+@transaction.atomic
+def request_import(dataset_id: UUID | str, *, only_good: bool = False) -> Dataset:
+    """Start importing a previewed dataset. Raises ValidationError when it has problems and `only_good` was not said."""
+    dataset = Dataset.locked(dataset_id)
+    if dataset.state != Dataset.State.UPLOADED:
+        raise ValidationError(f"This dataset is “{dataset.get_state_display()}”: only one that waits for your decision can be imported.")
+    problems = dataset.preview.get("problem_count", 0)
+    if problems and not only_good:
+        raise ValidationError(
+            f"{problems} rows are broken. Mend the file and upload it again, or choose to import the good rows only (only_good)."
+        )
+    dataset.state, dataset.only_good = Dataset.State.IMPORTING, only_good
+    dataset.save(update_fields=["state", "only_good"])
+    audit.record("dataset.import", dataset, after={"only_good": only_good})
+    ring("training.tasks.import_dataset", dataset.organization_id, dataset.pk)
+    return dataset
+
+
+@transaction.atomic
+def import_dataset(dataset_id: UUID | str) -> Dataset:
+    """Turn the file's good rows into examples: all of them or, if anything fails, none. Running twice changes nothing."""
+    dataset = Dataset.locked(dataset_id)
+    if dataset.state != Dataset.State.IMPORTING:
+        return dataset
+    try:
+        with transaction.atomic(), dataset.file.open("rb") as stream:
+            rows = read(stream, dataset.format, _columns(dataset.columns))
+            count = 0
+            examples = _examples(dataset, rows)
+            while batch := list(islice(examples, BATCH)):
+                Example.objects.bulk_create(batch)
+                count += len(batch)
+            if not count:
+                raise ImportRefused("the file has no row that can be imported.")
+    except (ImportRefused, OSError) as error:
+        dataset.state, dataset.error = Dataset.State.REFUSED, str(error)[:500]
+    else:
+        dataset.state, dataset.example_count = Dataset.State.READY, count
+    dataset.save(update_fields=["state", "error", "example_count"])
+    audit.record("dataset.imported", dataset, after={"state": dataset.state, "examples": dataset.example_count})
+    live.tell(dataset.bot_id, {"type": "dataset", "dataset": str(dataset.pk), "state": dataset.state})
+    return dataset
+
+
+def _examples(dataset: Dataset, rows: Iterator[Any]) -> Iterator[Example]:
+    position = 0
+    for row in rows:
+        if not isinstance(row, ImportedRow):
+            continue
+        yield Example(
+            organization_id=dataset.organization_id,
+            dataset=dataset,
+            position=position,
+            text=row.text,
+            score=row.score,
+            author=row.author,
+            community=row.community,
+            posted_at=row.created_at,
+            source=dataset.source,
+            licence=dataset.licence,
+            may_learn=dataset.may_learn,
+        )
+        position += 1
+
+
+@transaction.atomic
+def delete_dataset(dataset_id: UUID | str) -> None:
+    """Delete a dataset and its file. Raises ValidationError while a run learned or learns from it, naming how many."""
+    dataset = Dataset.locked(dataset_id)
+    if runs := Run.objects.filter(dataset=dataset).count():
+        raise ValidationError(f"{runs} training run(s) learned from this dataset: it stays as their record.")
+    audit.record("dataset.delete", dataset, before={"name": dataset.name})
+    file = dataset.file
+    dataset.delete()
+    transaction.on_commit(lambda: file.delete(save=False), robust=True)

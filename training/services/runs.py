@@ -1,0 +1,155 @@
+"""Runs: started, paused, stopped and resumed by people; brought forward, slice by slice, by a training worker."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from accounts import audit, clock
+from accounts.doorbell import ring
+from bots import live
+from bots.models import Bot
+from training import configs
+from training.models import Dataset, ModelVersion, Run
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=120)
+SMALLEST_DATASET = 20
+ADVANCE = "training.tasks.gpu_advance_run"
+
+
+@transaction.atomic
+def start_finetune(
+    bot: Bot, dataset: Dataset, config: dict[str, Any] | None = None, *, then_online: dict[str, Any] | None = None
+) -> Run:
+    """Start fine-tuning the bot's base model on a dataset; `then_online` starts online learning from the result.
+
+    Raises ValidationError when the dataset is not ready, too small or may not be learned from, the configuration is wrong, or another run
+    of this bot is under way.
+    """
+    if dataset.bot_id != bot.pk or dataset.state != Dataset.State.READY:
+        raise ValidationError({"dataset": "Choose a dataset of this bot that has been imported."})
+    if not dataset.may_learn:
+        audit.record("run.refused", dataset, after={"reason": "may_learn is off"})
+        raise ValidationError({"dataset": "Nobody has recorded that a model may learn from this dataset (may_learn)."})
+    if dataset.example_count < SMALLEST_DATASET:
+        raise ValidationError(
+            {"dataset": f"The dataset has {dataset.example_count} posts; fine-tuning needs at least {SMALLEST_DATASET}."}
+        )
+    full = configs.as_json(configs.finetune(config or {}))
+    if then_online is not None:
+        then_online = configs.as_json(configs.online(then_online))
+    return _start(Run(bot=bot, kind=Run.Kind.OFFLINE, dataset=dataset, config=full, then_online=then_online))
+
+
+@transaction.atomic
+def start_online(bot: Bot, start_version: ModelVersion, config: dict[str, Any] | None = None) -> Run:
+    """Start online learning from a version; the fine-tuned one it descends from is the reference and the baseline arm.
+
+    Raises ValidationError when the version is another bot's, the configuration is wrong, or another run of this bot is under way.
+    """
+    if start_version.bot_id != bot.pk:
+        raise ValidationError({"start_version": "Choose a model version of this bot."})
+    if not bot.connection.may_learn:
+        raise ValidationError({"bot": "Nobody has recorded that a model may learn from this account's reactions (may_learn)."})
+    full = configs.as_json(configs.online(config or {}))
+    full["max_length"] = min(full["max_length"], bot.connection.capabilities.max_length)
+    return _start(Run(bot=bot, kind=Run.Kind.ONLINE, start_version=start_version, config=full))
+
+
+def _start(run: Run) -> Run:
+    try:
+        with transaction.atomic():
+            run.save()
+    except IntegrityError:  # UNIQUE(bot) over living runs
+        raise ValidationError("Another run of this bot is under way: stop it first, or wait until it has finished.") from None
+    audit.record("run.start", run, after={"kind": run.kind, "config": run.config})
+    live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": run.state, "kind": run.kind})
+    ring(ADVANCE, run.organization_id, run.pk)
+    return run
+
+
+def pause_run(run_id: UUID | str) -> Run:
+    """Pause a run at the end of its present slice; nothing it did is lost."""
+    return _wish(run_id, Run.Wish.PAUSE)
+
+
+def stop_run(run_id: UUID | str) -> Run:
+    """Stop a run for good at the end of its present slice; fine-tuning keeps the best model so far."""
+    return _wish(run_id, Run.Wish.STOP)
+
+
+def resume_run(run_id: UUID | str) -> Run:
+    """Let a paused run go on where it stopped."""
+    return _wish(run_id, Run.Wish.RUN)
+
+
+@transaction.atomic
+def _wish(run_id: UUID | str, wish: Run.Wish) -> Run:
+    run = Run.locked(run_id)
+    if run.state not in Run.LIVING:
+        raise ValidationError(f"This run is over ({run.get_state_display().lower()}): start a new one.")
+    before, run.wish = run.wish, wish
+    if run.state == Run.State.PAUSED and wish != Run.Wish.PAUSE:
+        run.state = Run.State.QUEUED
+    run.save(update_fields=["wish", "state"])
+    audit.record(f"run.{wish}", run, before={"wish": before}, after={"wish": wish})
+    live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": run.state, "kind": run.kind})
+    ring(ADVANCE, run.organization_id, run.pk)
+    return run
+
+
+def claim_run(run_id: UUID | str) -> Run | None:
+    """Take a living run with a new fence and a lease. None when another worker has it, or it is paused or over."""
+    free = Q(lease_until=None) | Q(lease_until__lt=Now())
+    taken = Run.objects.filter(free, pk=run_id, state__in=[Run.State.QUEUED, Run.State.RUNNING]).update(
+        fence=F("fence") + 1, owner=f"{socket.gethostname()}:{os.getpid()}", lease_until=Now() + LEASE
+    )
+    return Run.objects.select_related("bot__connection", "dataset", "start_version").get(pk=run_id) if taken else None
+
+
+def renew(run: Run) -> bool:
+    """Lengthen the lease from within a long slice. False: the lease was lost, and the run is another worker's now."""
+    return bool(Run.objects.filter(pk=run.pk, fence=run.fence).update(lease_until=Now() + LEASE))
+
+
+def wish_of(run: Run) -> str:
+    """What people want of the run at this moment."""
+    wish: str = Run.objects.values_list("wish", flat=True).get(pk=run.pk)
+    return wish
+
+
+@transaction.atomic
+def release(run: Run, **fields: Any) -> bool:
+    """Give the lease back and book how the slice ended. False, and nothing booked, when the lease was lost meanwhile."""
+    booked = Run.objects.filter(pk=run.pk, fence=run.fence).update(lease_until=None, owner="", **fields)
+    if booked and "state" in fields and fields["state"] != run.state:
+        audit.record("run.state", run, before={"state": run.state}, after={"state": fields["state"]})
+        live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": fields["state"], "kind": run.kind})
+        run.state = fields["state"]
+    return bool(booked)
+
+
+def obey(run: Run) -> bool:
+    """Carry out a wish to pause or stop an online run, or a fine-tuning run that has not begun. Returns whether it was one."""
+    if run.wish == Run.Wish.PAUSE:
+        release(run, state=Run.State.PAUSED)
+    elif run.wish == Run.Wish.STOP:
+        release(run, state=Run.State.STOPPED, finished_at=clock.now())
+    return bool(run.wish != Run.Wish.RUN)
+
+
+def fail(run: Run, error: Exception) -> None:
+    """End a run that cannot go on, with words for its owner."""
+    log.error("run %s failed: %s", run.pk, error, exc_info=error)
+    release(run, state=Run.State.FAILED, finished_at=clock.now(), error=f"{error}"[:4000] or type(error).__name__)

@@ -1,0 +1,80 @@
+"""Model versions: made from a folder of weights, tagged, made current, rolled back to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import Max
+
+from accounts import audit
+from bots import live
+from bots.models import Bot
+from training import artifacts
+from training.models import ModelVersion, Run
+
+
+def create_version(
+    bot: Bot, folder: Path, *, kind: str, run: Run, parent: ModelVersion | None, base: str, metrics: dict[str, Any]
+) -> ModelVersion:
+    """Store a folder of weights as the bot's next version; it is not yet current."""
+    version_id = uuid4()
+    prefix = f"models/{bot.organization_id}/{bot.pk}/{version_id}"
+    checksum, size = artifacts.store_folder(folder, prefix)  # before the row: a row without its weights must not exist
+    with transaction.atomic():
+        Bot.locked(bot.pk)  # numbers are given one at a time
+        last = ModelVersion.objects.filter(bot=bot).aggregate(last=Max("number"))["last"] or 0
+        version: ModelVersion = ModelVersion.objects.create(
+            id=version_id,
+            bot=bot,
+            number=last + 1,
+            kind=kind,
+            parent=parent,
+            run=run,
+            base=base,
+            folder=prefix,
+            checksum=checksum,
+            size=size,
+            metrics=metrics,
+        )
+        audit.record("version.create", version, after={"number": version.number, "kind": kind, "checksum": checksum})
+    return version
+
+
+@transaction.atomic
+def make_current(version_id: UUID | str) -> ModelVersion:
+    """Make a version the one that its bot speaks with: promoting a new one and rolling back to an old one are the same act."""
+    version = ModelVersion.locked(version_id)
+    before = ModelVersion.objects.filter(bot=version.bot_id, is_current=True).first()
+    if before is not None and before.pk == version.pk:
+        return version
+    ModelVersion.objects.filter(bot=version.bot_id, is_current=True).update(is_current=False)
+    version.is_current = True
+    version.save(update_fields=["is_current"])
+    audit.record(
+        "version.make_current", version, before={"number": before.number if before else None}, after={"number": version.number}
+    )
+    live.tell(version.bot_id, {"type": "version", "version": str(version.pk), "number": version.number})
+    return version
+
+
+@transaction.atomic
+def tag_version(version_id: UUID | str, tags: list[str]) -> ModelVersion:
+    """Replace a version's tags. Raises ValidationError for a tag that is empty, long or given twice."""
+    version = ModelVersion.locked(version_id)
+    cleaned = [tag.strip() for tag in tags]
+    if any(not tag or len(tag) > 40 for tag in cleaned) or len(set(cleaned)) != len(cleaned) or len(cleaned) > 20:
+        raise ValidationError({"tags": "Give up to 20 different tags of 1 to 40 characters."})
+    before, version.tags = version.tags, cleaned
+    version.save(update_fields=["tags"])
+    audit.record("version.tag", version, before={"tags": before}, after={"tags": cleaned})
+    return version
+
+
+def current_version(bot: Bot) -> ModelVersion | None:
+    """The version that the bot speaks with, if it has one."""
+    version: ModelVersion | None = ModelVersion.objects.filter(bot=bot, is_current=True).first()
+    return version

@@ -1,0 +1,35 @@
+"""Doorbells of training: take ids, enter the tenant, call one service. Those named `gpu_*` run on the training worker, which alone loads torch."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from accounts.tenancy import tenant
+from training.services import datasets, generations, worker
+
+
+@shared_task
+def gpu_advance_run(organization_id: str, run_id: str) -> None:
+    from training import gpu
+
+    with tenant(organization_id):
+        worker.advance_run(run_id, gpu.engine)
+
+
+@shared_task
+def gpu_answer_generation(organization_id: str, generation_id: str) -> None:
+    from training import gpu
+
+    with tenant(organization_id):
+        generations.answer_generation(generation_id, gpu.engine)
+
+
+@shared_task
+def import_dataset(organization_id: str, dataset_id: str) -> None:
+    with tenant(organization_id):
+        datasets.import_dataset(dataset_id)
+
+
+@shared_task
+def sweep_runs() -> None:
+    worker.sweep_runs()
