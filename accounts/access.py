@@ -1,4 +1,6 @@
-"""The door of every page: from a URL and a signed-in person to an active organization, or to a 404 that tells nothing."""
+"""The door of every page: from a URL and a signed-in person to an active organization, or to a 404 that tells
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def membership_in(user: User, slug: str) -> Membership | None:
 
 
 def organization_page(permission: str) -> Callable[[PageView], Callable[..., HttpResponseBase]]:
-    """Decorate a view whose URL has `slug`: signs in, finds the membership (404 without one), enters the tenant, asks the role (403)."""
+    """Decorate a view whose URL has `slug`: signs in, finds the membership (404 without one), enters the tenant, asks
+    the role (403).
+    """
 
     def decorate(view: PageView) -> Callable[..., HttpResponseBase]:
         @login_required
@@ -80,7 +84,9 @@ def organization_context(request: HttpRequest) -> dict[str, Any]:
     if membership is None:
         return {}
     # everyone: the switcher lists a person's own memberships across organizations.
-    memberships = Membership.everyone.select_related("organization").filter(user=membership.user).order_by("organization__name")
+    memberships = (
+        Membership.everyone.select_related("organization").filter(user=membership.user).order_by("organization__name")
+    )
     return {
         "organization": membership.organization,
         "membership": membership,

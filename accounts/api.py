@@ -16,7 +16,7 @@ from accounts.models import ApiToken, Membership, User
 from accounts.tenancy import activate, no_tenant
 
 
-class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class TokenScheme(OpenApiAuthenticationExtension):
     target_class = "accounts.authentication.TokenAuthentication"
     name = "token"
 
@@ -27,8 +27,9 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
 class OrganizationViewSet(GenericViewSet[Any]):
     """Base of every view below `/api/v1/organizations/{slug}/`.
 
-    The tenant comes from the URL and the membership (or token): someone who is no member gets the same 404 as for an organization that does
-    not exist. `permissions` names, for each action, what the role must carry; an action without an entry is a programming error.
+    The tenant comes from the URL and the membership (or token): someone who is no member gets the same 404 as for an
+    organization that does not exist. `permissions` names, for each action, what the role must carry; an action
+    without an entry is a programming error.
     """
 
     permissions: ClassVar[dict[str, str]] = {}
@@ -50,7 +51,9 @@ class OrganizationViewSet(GenericViewSet[Any]):
             raise PermissionDenied(f"Your role ({membership.get_role_display()}) does not allow this.")
         self.membership = membership
         activate(membership.organization_id)
-        label = f"token {request.auth.prefix}… of {membership.user.email}" if request.auth else membership.user.email
+        token = request.auth
+        who = membership.user.email
+        label = f"token {token.prefix}… of {who}" if isinstance(token, ApiToken) else who
         audit.become(audit.Actor(label, membership.user, request.META.get("REMOTE_ADDR") or None))
 
     def _membership(self, request: Request) -> Membership | None:

@@ -41,16 +41,20 @@ def acting(who: Actor) -> Iterator[None]:
 
 
 def become(who: Actor) -> None:
-    """Set the actor until a surrounding `acting()` block ends (for code that learns who it serves half-way, like an API view)."""
+    """Set the actor until a surrounding `acting()` block ends (for code that learns who it serves half-way, like an
+    API view).
+    """
     _acting.set(who)
 
 
 def record(
     action: str, on: models.Model, *, before: Mapping[str, Any] | None = None, after: Mapping[str, Any] | None = None
 ) -> AuditEntry:
-    """Add a line for the active organization: `action` is "object.verb", `before` and `after` what changed (never a credential)."""
+    """Add a line for the active organization: `action` is "object.verb", `before` and `after` what changed (never a
+    credential).
+    """
     who = actor()
-    return AuditEntry.objects.create(
+    entry: AuditEntry = AuditEntry.objects.create(
         actor=who.label,
         user=who.user,
         address=who.address,
@@ -60,3 +64,4 @@ def record(
         before=dict(before or {}),
         after=dict(after or {}),
     )
+    return entry

@@ -1,6 +1,7 @@
 """The one clock of the domain: real, unless a rehearsal has put a simulated one in its place.
 
-Slots, ages of posts and readings follow this clock. Leases do not: they are a matter between processes and follow the database's clock.
+Slots, ages of posts and readings follow this clock. Leases do not: they are a matter between processes and follow the
+database's clock.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ from django.db import migrations
 
 
 def tenant_foreign_key(table: str, column: str, target: str) -> migrations.RunSQL:
-    """A composite foreign key (organization_id, column) → target (organization_id, id): a row cannot point into another organization,
-    whatever the application does. The target needs UNIQUE (organization_id, id)."""
+    """A composite foreign key (organization_id, column) → target (organization_id, id): a row cannot point into
+    another organization, whatever the application does. The target needs UNIQUE (organization_id, id).
+    """
     name = f"{table}_{column}_same_organization"
     return migrations.RunSQL(
         f'ALTER TABLE "{table}" ADD CONSTRAINT "{name}" FOREIGN KEY (organization_id, "{column}") '
@@ -17,7 +18,9 @@ def tenant_foreign_key(table: str, column: str, target: str) -> migrations.RunSQ
 
 
 def append_only(table: str) -> migrations.RunSQL:
-    """A trigger that refuses to change or delete single rows. (An organization's end deletes its rows through `kilroy.leaving`.)"""
+    """A trigger that refuses to change or delete single rows. (An organization's end deletes its rows through
+    `kilroy.leaving`.)
+    """
     return migrations.RunSQL(
         f"""
         CREATE FUNCTION "{table}_append_only"() RETURNS trigger LANGUAGE plpgsql AS $$

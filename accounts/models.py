@@ -56,7 +56,9 @@ class Organization(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=120)
     slug = models.SlugField(max_length=60, unique=True)
-    paused_at = models.DateTimeField(null=True, blank=True, help_text="While set, nothing of this organization is published.")
+    paused_at = models.DateTimeField(
+        null=True, blank=True, help_text="While set, nothing of this organization is published."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
@@ -107,7 +109,9 @@ class ApiToken(TenantModel):
 
 
 class AuditEntry(TenantModel):
-    """One line of the audit log: who did what to which object. Lines are only ever added; the database refuses changes."""
+    """One line of the audit log: who did what to which object. Lines are only ever added; the database refuses
+    changes.
+    """
 
     at = models.DateTimeField(auto_now_add=True)
     actor = models.CharField(max_length=200, help_text="A person's e-mail, a token's name or the process that acted.")

@@ -14,10 +14,27 @@ class Role(models.TextChoices):
 
 
 _VIEWER = frozenset(
-    {"organization_view", "bot_view", "connection_view", "dataset_view", "run_view", "model_view", "post_view", "schedule_view"}
+    {
+        "organization_view",
+        "bot_view",
+        "connection_view",
+        "dataset_view",
+        "run_view",
+        "model_view",
+        "post_view",
+        "schedule_view",
+    }
 )
 _MODERATOR = _VIEWER | {"post_approve", "bot_pause"}
-_EDITOR = _MODERATOR | {"bot_edit", "dataset_edit", "run_control", "model_promote", "post_write", "schedule_edit", "generate"}
+_EDITOR = _MODERATOR | {
+    "bot_edit",
+    "dataset_edit",
+    "run_control",
+    "model_promote",
+    "post_write",
+    "schedule_edit",
+    "generate",
+}
 _ADMIN = _EDITOR | {"connection_edit", "member_manage", "token_manage", "audit_view", "organization_edit"}
 _OWNER = _ADMIN | {"organization_delete"}
 
@@ -32,7 +49,9 @@ EVERY_PERMISSION = _OWNER
 
 
 def allows(role: str, permission: str) -> bool:
-    """Whether a role carries a permission. Raises KeyError for a permission that does not exist, so that a typing error is not a "no"."""
+    """Whether a role carries a permission. Raises KeyError for a permission that does not exist, so that a typing
+    error is not a "no".
+    """
     if permission not in EVERY_PERMISSION:
         raise KeyError(f"There is no permission “{permission}”.")
     return permission in PERMISSIONS[role]

@@ -33,7 +33,7 @@ sign_in_links = _SignInLinks()
 
 @transaction.atomic
 def create_organization(name: str, owner: User) -> Organization:
-    """Create an organization with its owner. The slug comes from the name, with a number behind it where it is taken."""
+    """Create an organization with its owner. Its slug comes from the name, with a number behind where it is taken."""
     organization = Organization.objects.create(name=name, slug=_free_slug(name))
     with tenant(organization.pk):
         membership = Membership.objects.create(user=owner, role=Role.OWNER)

@@ -1,8 +1,9 @@
 """Tenancy that fails closed.
 
-The tenant is the organization. Code enters it once, with `tenant(organization_id)`; every query of a tenant-owned model is then
-confined to it by an expression that is compiled into the SQL, and a query outside of any tenant raises. The filter lives in the
-expression, not in wrapped methods, so that sub-queries, `.exists()`, async iteration and querysets built at import time are confined too.
+The tenant is the organization. Code enters it once, with `tenant(organization_id)`; every query of a tenant-owned
+model is then confined to it by an expression that is compiled into the SQL, and a query outside of any tenant raises.
+The filter lives in the expression, not in wrapped methods, so that sub-queries, `.exists()`, async iteration and
+querysets built at import time are confined too.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ def no_tenant() -> Iterator[None]:
 
 
 def activate(organization_id: UUID) -> None:
-    """Make an organization active until the surrounding `no_tenant()` block ends (for code that learns it half-way, like an API view)."""
+    """Make an organization active until the surrounding `no_tenant()` block ends (for code that learns it half-way,
+    like an API view).
+    """
     _active.set(organization_id)
 
 
@@ -69,7 +72,7 @@ class ActiveOrganization(Expression):
 
     output_field = models.UUIDField()
 
-    def as_sql(self, compiler: SQLCompiler, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: SQLCompiler, connection: Any) -> Any:
         return "%s", [active()]
 
 
@@ -90,7 +93,9 @@ class TenantManager(models.Manager.from_queryset(TenantQuerySet)):  # type: igno
 
 
 def claim_for_tenant(row: Any) -> None:
-    """Give a new row to the active organization; refuse one that says it belongs to another. Raises NoTenant, WrongTenant."""
+    """Give a new row to the active organization; refuse one that says it belongs to another. Raises NoTenant,
+    WrongTenant.
+    """
     if row.organization_id is None:
         row.organization_id = active()
     elif row.organization_id != active():
@@ -100,15 +105,17 @@ def claim_for_tenant(row: Any) -> None:
 class TenantModel(models.Model):
     """Base of every row that an organization owns.
 
-    `objects` is confined to the active organization; `everyone` is the deliberate way out, and each use of it says why.
-    `base_manager_name` confines what Django itself does behind our back: saving `Model(pk=someone_else's)`, refreshing, following
-    relations, validating foreign keys.
+    `objects` is confined to the active organization; `everyone` is the deliberate way out, and each use of it says
+    why. `base_manager_name` confines what Django itself does behind our back: saving `Model(pk=someone_else's)`,
+    refreshing, following relations, validating foreign keys.
     """
 
-    organization = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, editable=False, related_name="+")
+    organization = models.ForeignKey(
+        "accounts.Organization", on_delete=models.CASCADE, editable=False, related_name="+"
+    )
 
     objects = TenantManager()
-    everyone = models.Manager()
+    everyone = models.Manager()  # noqa: DJ012 - a manager, though the rule takes it for a field
 
     class Meta:
         abstract = True

@@ -9,7 +9,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from accounts.models import Membership
+from accounts.models import Membership, User
 from accounts.services import user_of_link
 
 
@@ -26,7 +26,10 @@ def sign_in_link(request: HttpRequest, uid: str, token: str) -> HttpResponse:
     """Sign a person in by a link. The link is spent on a POST, so that a previewing mail program does not use it up."""
     user = user_of_link(uid, token)
     if user is None:
-        messages.error(request, "This sign-in link was used already or is no longer valid. Ask for a new one, or sign in with your password.")
+        messages.error(
+            request,
+            "This sign-in link was used already or has expired. Ask for a new one, or sign in with your password.",
+        )
         return redirect("accounts:sign-in")
     if request.method == "POST":
         login(request, user, backend="django.contrib.auth.backends.ModelBackend")
@@ -37,8 +40,10 @@ def sign_in_link(request: HttpRequest, uid: str, token: str) -> HttpResponse:
 @login_required
 def start(request: HttpRequest) -> HttpResponse:
     """Where one lands after signing in: the first organization's home."""
+    assert isinstance(request.user, User)  # login_required
     # everyone: the person's own memberships decide where to go.
-    membership = Membership.everyone.select_related("organization").filter(user=request.user).order_by("created_at").first()  # type: ignore[misc]
+    mine = Membership.everyone.select_related("organization").filter(user=request.user)
+    membership = mine.order_by("created_at").first()
     if membership is None:
         return render(request, "accounts/no_organization.html", status=200)
     return redirect("bots:home", membership.organization.slug)

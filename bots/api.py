@@ -82,7 +82,9 @@ class BotViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationV
         serializer.is_valid(raise_exception=True)
         changes = dict(serializer.validated_data)
         if changes.pop("connection", bot.connection) != bot.connection:
-            raise serializers.ValidationError({"connection": "A bot keeps its connection: make a new bot for another account."})
+            raise serializers.ValidationError(
+                {"connection": "A bot keeps its connection: make a new bot for another account."}
+            )
         return Response(self.get_serializer(bot_services.change_bot(bot, **changes)).data)
 
     @extend_schema(request=ReasonSerializer)
@@ -209,7 +211,9 @@ class PostSerializer(serializers.ModelSerializer[Post]):
             "created_at",
         )
         read_only_fields = tuple(set(fields) - {"bot", "text", "reply_to"})
-        extra_kwargs: ClassVar[dict[str, Any]] = {"text": {"required": True, "allow_blank": False, "trim_whitespace": True}}
+        extra_kwargs: ClassVar[dict[str, Any]] = {
+            "text": {"required": True, "allow_blank": False, "trim_whitespace": True}
+        }
 
 
 class EditSerializer(serializers.Serializer[Any]):
@@ -217,7 +221,9 @@ class EditSerializer(serializers.Serializer[Any]):
 
 
 class ApproveSerializer(serializers.Serializer[Any]):
-    payload_sha256 = serializers.CharField(required=False, default="", help_text="What you saw; refused if the post has changed since.")
+    payload_sha256 = serializers.CharField(
+        required=False, default="", help_text="What you saw; refused if the post has changed since."
+    )
 
 
 class PostFilter(filters.FilterSet):

@@ -52,10 +52,7 @@ class BotConsumer(AsyncJsonWebsocketConsumer):
     @database_sync_to_async
     def _may_watch(self) -> bool:
         user = self.scope.get("user")
-        if not isinstance(user, User):
-            # AuthMiddlewareStack wraps the user lazily.
-            user = User.objects.filter(pk=getattr(user, "pk", None), is_active=True).first()
-        if user is None:
+        if not isinstance(user, User):  # anonymous
             return False
         membership = membership_in(user, self.scope["url_route"]["kwargs"]["slug"])
         if membership is None or not membership.allows("bot_view"):

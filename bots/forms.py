@@ -20,11 +20,13 @@ class BotForm(forms.Form):
     """A new bot; the sandbox connection is made along with it."""
 
     name = forms.CharField(max_length=120)
-    connection = forms.ChoiceField(label="Where it speaks", help_text="The sandbox needs no account: its audience is simulated.")
+    connection = forms.ChoiceField(
+        label="Where it speaks", help_text="The sandbox needs no account: its audience is simulated."
+    )
     base_model = forms.CharField(
         max_length=200,
         initial="starter",
-        help_text="“starter” is the small model that comes along. Or name a causal model of the hub (gpt2), or a local folder.",
+        help_text="“starter” is the small model that comes along; or a causal model of the hub (gpt2), or a folder.",
     )
     approval = forms.ChoiceField(choices=Bot.Approval.choices, initial=Bot.Approval.REVIEW, widget=forms.RadioSelect)
 
@@ -40,11 +42,17 @@ class BotSettingsForm(forms.Form):
     description = forms.CharField(required=False, max_length=2000, widget=forms.Textarea(attrs={"rows": 3}))
     approval = forms.ChoiceField(choices=Bot.Approval.choices, widget=forms.RadioSelect)
     score_formula = forms.CharField(
-        max_length=300, help_text="What a reaction is worth: likes, comments, shares, followers, age_hours, + - * / ** and log, log1p, sqrt, abs, min, max."
+        max_length=300,
+        help_text="What a reaction is worth: likes, comments, shares, followers, age_hours, + - * / ** "
+        "and log, log1p, sqrt, abs, min, max.",
     )
-    posts_per_day = forms.IntegerField(required=False, min_value=1, help_text="At most this many posts a day; empty: no cap.")
+    posts_per_day = forms.IntegerField(
+        required=False, min_value=1, help_text="At most this many posts a day; empty: no cap."
+    )
     blocklist = forms.CharField(
-        required=False, widget=forms.Textarea(attrs={"rows": 4}), help_text="One word or phrase per line. Posts with one of them are blocked."
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4}),
+        help_text="One word or phrase per line. Posts with one of them are blocked.",
     )
 
     def clean_blocklist(self) -> list[str]:
@@ -60,15 +68,33 @@ class PostForm(forms.Form):
 class ScheduleForm(forms.Form):
     kind = forms.ChoiceField(choices=Schedule.Kind.choices, initial=Schedule.Kind.INTERVAL, widget=forms.RadioSelect)
     interval_seconds = forms.IntegerField(
-        required=False, min_value=1, max_value=31_536_000, label="Interval in seconds", help_text="3600 is once an hour."
+        required=False,
+        min_value=1,
+        max_value=31_536_000,
+        label="Interval in seconds",
+        help_text="3600 is once an hour.",
     )
-    cron = forms.CharField(required=False, max_length=120, label="Cron expression", help_text="Minute, hour, day of month, month, day of week: “0 9 * * mon-fri”.")
+    cron = forms.CharField(
+        required=False,
+        max_length=120,
+        label="Cron expression",
+        help_text="Minute, hour, day of month, month, day of week: “0 9 * * mon-fri”.",
+    )
     timetable = forms.CharField(
-        required=False, widget=forms.Textarea(attrs={"rows": 4}), label="Times of the week", help_text="One per line, like “mon 09:00”."
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4}),
+        label="Times of the week",
+        help_text="One per line, like “mon 09:00”.",
     )
-    zone = forms.CharField(max_length=60, initial="UTC", label="Time zone", widget=forms.TextInput(attrs={"list": "zones"}))
-    misfire = forms.ChoiceField(choices=Schedule.Misfire.choices, initial=Schedule.Misfire.LATE, label="When a slot was missed")
-    misfire_minutes = forms.IntegerField(min_value=1, max_value=10_080, initial=60, label="At most this many minutes late")
+    zone = forms.CharField(
+        max_length=60, initial="UTC", label="Time zone", widget=forms.TextInput(attrs={"list": "zones"})
+    )
+    misfire = forms.ChoiceField(
+        choices=Schedule.Misfire.choices, initial=Schedule.Misfire.LATE, label="When a slot was missed"
+    )
+    misfire_minutes = forms.IntegerField(
+        min_value=1, max_value=10_080, initial=60, label="At most this many minutes late"
+    )
 
     def clean_timetable(self) -> list[str]:
         return [line.lower() for line in _lines(self.cleaned_data["timetable"])]

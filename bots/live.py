@@ -16,7 +16,9 @@ def group(bot_id: UUID | str) -> str:
 
 
 def tell(bot_id: UUID | str, message: dict[str, Any]) -> None:
-    """Send a JSON-able message to the bot's watchers after commit. Live news may be lost; pages read the rows when they load."""
+    """Send a JSON-able message to the bot's watchers after commit. Live news may be lost; pages read the rows when
+    they load.
+    """
     transaction.on_commit(partial(_send, str(bot_id), message), robust=True)
 
 

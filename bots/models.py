@@ -1,4 +1,6 @@
-"""What exists: bots, their schedules, posts, and how the audience reacted. Fields and constraints only; rules live in services."""
+"""What exists: bots, their schedules, posts, and how the audience reacted. Fields and constraints only; rules live in
+services.
+"""
 
 from __future__ import annotations
 
@@ -38,16 +40,23 @@ class Bot(TenantModel):
     name = models.CharField(max_length=120)
     description = models.TextField(blank=True, max_length=2000)
     base_model = models.CharField(
-        max_length=200, default="starter", help_text="“starter”, a causal model of the hub such as gpt2, or a local folder."
+        max_length=200,
+        default="starter",
+        help_text="“starter”, a causal model of the hub such as gpt2, or a local folder.",
     )
     approval = models.CharField(max_length=10, choices=Approval.choices, default=Approval.REVIEW)
     score_formula = models.CharField(max_length=300, default=scoring.DEFAULT_FORMULA)
     reading_ages = models.JSONField(default=default_reading_ages)
     reward_age = models.PositiveIntegerField(
-        default=1440, help_text="Minutes after which a post's reactions count as its reward.", validators=[MinValueValidator(1)]
+        default=1440,
+        help_text="Minutes after which a post's reactions count as its reward.",
+        validators=[MinValueValidator(1)],
     )
     posts_per_day = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Cap on posts per day of the bot's schedule; empty: none.", validators=[MinValueValidator(1)]
+        null=True,
+        blank=True,
+        help_text="Cap on posts per day of the bot's schedule; empty: none.",
+        validators=[MinValueValidator(1)],
     )
     blocklist = models.JSONField(default=list, blank=True, help_text="Words and phrases that this bot never publishes.")
     paused_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -82,8 +91,12 @@ class Schedule(TenantModel):
     bot = models.ForeignKey(Bot, on_delete=models.CASCADE, related_name="schedules")
     kind = models.CharField(max_length=10, choices=Kind.choices)
     zone = models.CharField("time zone", max_length=60, default="UTC", validators=[check_zone])
-    interval_seconds = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(31_536_000)])
-    cron = models.CharField(max_length=120, blank=True, help_text="Five fields: minute, hour, day of month, month, day of week.")
+    interval_seconds = models.PositiveIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(31_536_000)]
+    )
+    cron = models.CharField(
+        max_length=120, blank=True, help_text="Five fields: minute, hour, day of month, month, day of week."
+    )
     timetable = models.JSONField(default=list, blank=True, help_text="Times of the week, like “mon 09:00”.")
     misfire = models.CharField(max_length=5, choices=Misfire.choices, default=Misfire.LATE)
     misfire_minutes = models.PositiveIntegerField(default=60, help_text="How late a missed post may still be sent.")
@@ -94,7 +107,9 @@ class Schedule(TenantModel):
         constraints = [
             models.UniqueConstraint(fields=["organization", "id"], name="schedule_of_organization"),
             models.CheckConstraint(
-                condition=Q(kind="interval", interval_seconds__gte=1) | (Q(kind="cron") & ~Q(cron="")) | (Q(kind="timetable") & ~Q(timetable=[])),
+                condition=Q(kind="interval", interval_seconds__gte=1)
+                | (Q(kind="cron") & ~Q(cron=""))
+                | (Q(kind="timetable") & ~Q(timetable=[])),
                 name="schedule_has_its_rule",
             ),
         ]
@@ -168,9 +183,12 @@ class Post(TenantModel):
                 condition=~Q(state="published") | (Q(remote_id__isnull=False) & Q(published_at__isnull=False)),
                 name="post_published_has_proof",
             ),
-            models.CheckConstraint(condition=~Q(state="scheduled") | Q(slot_utc__isnull=False), name="post_scheduled_has_slot"),
             models.CheckConstraint(
-                condition=~Q(state__in=["approved", "scheduled", "queued", "leased", "sending"]) | ~Q(approved_sha256=""),
+                condition=~Q(state="scheduled") | Q(slot_utc__isnull=False), name="post_scheduled_has_slot"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=["approved", "scheduled", "queued", "leased", "sending"])
+                | ~Q(approved_sha256=""),
                 name="post_approved_has_hash",
             ),
         ]
@@ -178,7 +196,9 @@ class Post(TenantModel):
             models.Index(fields=["slot_utc"], condition=Q(state="scheduled"), name="post_due"),
             models.Index(fields=["not_before"], condition=Q(state="queued"), name="post_queued"),
             models.Index(fields=["lease_until"], condition=Q(state__in=["leased", "sending"]), name="post_leased"),
-            models.Index(fields=["next_reading_at"], condition=Q(next_reading_at__isnull=False), name="post_reading_due"),
+            models.Index(
+                fields=["next_reading_at"], condition=Q(next_reading_at__isnull=False), name="post_reading_due"
+            ),
             models.Index(fields=["bot", "state", "-created_at"], name="post_of_bot"),
         ]
         ordering = ["-created_at", "-id"]
@@ -260,5 +280,3 @@ class Verdict(TenantModel):
     class Meta(TenantModel.Meta):
         constraints = [models.UniqueConstraint(fields=["post", "rule"], name="verdict_once_per_rule")]
         ordering = ["rule"]
-
-

@@ -111,7 +111,9 @@ def post_create(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
     form = PostForm(request.POST, request.FILES)
     if form.is_valid():
         try:
-            made = posts.propose_posts(bot, [posts.Draft(form.cleaned_data["text"].strip(), images=_image(form.cleaned_data))])
+            made = posts.propose_posts(
+                bot, [posts.Draft(form.cleaned_data["text"].strip(), images=_image(form.cleaned_data))]
+            )
         except ValidationError as error:
             add_errors(form, error)
         else:
@@ -121,7 +123,7 @@ def post_create(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
 
 
 def _image(data: dict[str, Any]) -> tuple[OutgoingImage, ...]:
-    file: UploadedFile | None = data["image"]
+    file: UploadedFile[Any] | None = data["image"]
     if file is None:
         return ()
     # The type that the image library found, not the one that the browser claims.

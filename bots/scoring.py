@@ -1,8 +1,8 @@
 """Score formulas: reactions in, one number out.
 
-A formula is written by a person ("log1p(likes + 2 * comments) - log(followers)"), so it is parsed, never evaluated by Python itself: numbers,
-the names below, + - * / ** and a handful of functions. Counts enter divided by F(age), the share of all reactions that a post of that
-age has usually had, so that a young post is not taken for a bad one.
+A formula is written by a person ("log1p(likes + 2 * comments) - log(followers)"), so it is parsed, never evaluated by
+Python itself: numbers, the names below, + - * / ** and a handful of functions. Counts enter divided by F(age), the
+share of all reactions that a post of that age has usually had, so that a young post is not taken for a bad one.
 """
 
 from __future__ import annotations
@@ -41,12 +41,16 @@ class FormulaError(ValueError):
 
 
 def maturity(age_seconds: float) -> float:
-    """F(age): share of its reactions that a post of this age has usually had, in (0, 1]: 1 − 2^(−age / half-life), at least 0.01."""
-    return max(0.01, 1.0 - 2.0 ** (-age_seconds / 60.0 / HALF_LIFE_MINUTES))
+    """F(age): share of its reactions that a post of this age has usually had, in (0, 1]: 1 − 2^(−age / half-life), at
+    least 0.01.
+    """
+    return max(0.01, 1.0 - math.exp2(-age_seconds / 60.0 / HALF_LIFE_MINUTES))
 
 
 def evaluate(formula: str, metrics: Mapping[str, int], followers: int | None, age_seconds: float) -> float:
-    """The score. Raises FormulaError when a metric is missing or the arithmetic fails; a missing metric is never taken for 0."""
+    """The score. Raises FormulaError when a metric is missing or the arithmetic fails; a missing metric is never
+    taken for 0.
+    """
     grown = maturity(age_seconds)
     values: dict[str, float] = {name: count / grown for name, count in metrics.items()}
     values["age_hours"] = age_seconds / 3600.0
@@ -108,4 +112,7 @@ def _value(node: ast.expr, values: Mapping[str, float]) -> float:
             return _OPERATORS[type(op)](_value(operand, values))
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS:
             return _FUNCTIONS[name](*(_value(argument, values) for argument in arguments))
-    raise FormulaError(f"“{ast.unparse(node)}” cannot stand in a formula. Use numbers, {NAMES_HELP}, + - * / ** and {', '.join(_FUNCTIONS)}.")
+    raise FormulaError(
+        f"“{ast.unparse(node)}” cannot stand in a formula. "
+        f"Use numbers, {NAMES_HELP}, + - * / ** and {', '.join(_FUNCTIONS)}."
+    )

@@ -1,7 +1,7 @@
 """From a schedule's rule to moments in UTC.
 
-Rules are written in local time and computed with `zoneinfo`. A local time that a clock change leaves out becomes the first valid instant
-after it; one that happens twice is its first occurrence only.
+Rules are written in local time and computed with `zoneinfo`. A local time that a clock change leaves out becomes the
+first valid instant after it; one that happens twice is its first occurrence only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from bots.models import Schedule
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 HORIZON = timedelta(days=366 * 5)
-"""How far ahead a rule is searched before it counts as never firing: beyond the longest gap of a real one, a 29 February."""
+"""How far ahead a rule is searched before it counts as never firing: beyond the longest gap of a real one, a 29
+February.
+"""
 _ENTRY = re.compile(r"(mon|tue|wed|thu|fri|sat|sun) ([01]\d|2[0-3]):([0-5]\d)")
 
 
@@ -51,24 +53,31 @@ def slots_after(schedule: Schedule, after: datetime) -> Iterator[datetime]:
         return _interval(schedule, after)
     zone = ZoneInfo(schedule.zone)
     start = after.astimezone(zone).replace(tzinfo=None) - timedelta(hours=3)  # wider than any clock change
-    local = _cron(schedule.cron, start) if schedule.kind == Schedule.Kind.CRON else _timetable(schedule.timetable, start)
+    local = (
+        _cron(schedule.cron, start) if schedule.kind == Schedule.Kind.CRON else _timetable(schedule.timetable, start)
+    )
     return _rising((to_utc(moment, zone) for moment in local), after)
 
 
 def to_utc(local: datetime, zone: ZoneInfo) -> datetime:
-    """A naive local time as an instant: the first occurrence of one that happens twice, the first valid instant after one that does not
-    happen."""
+    """A naive local time as an instant: the first occurrence of one that happens twice, the first valid instant after
+    one that does not happen.
+    """
     instant = local.replace(tzinfo=zone, fold=0).astimezone(UTC)
     if instant.astimezone(zone).replace(tzinfo=None) == local:
         return instant
     before = local.replace(tzinfo=zone, fold=0).utcoffset()
     after = local.replace(tzinfo=zone, fold=1).utcoffset()
-    assert before is not None and after is not None
-    # In a gap, fold=0 means the offset before the change. Walk to the change itself: the last instant of the old offset.
+    assert before is not None
+    assert after is not None
+    # In a gap, fold=0 means the offset before the change. Walk to the change itself: the last instant of the old
+    # offset.
     low, high = instant - abs(before - after) - timedelta(seconds=1), instant
     while high - low > timedelta(seconds=1):
         middle = low + (high - low) / 2
-        low, high = (middle, high) if middle.astimezone(zone).utcoffset() == low.astimezone(zone).utcoffset() else (low, middle)
+        low, high = (
+            (middle, high) if middle.astimezone(zone).utcoffset() == low.astimezone(zone).utcoffset() else (low, middle)
+        )
     return high.replace(microsecond=0)
 
 
@@ -105,7 +114,9 @@ def _timetable(entries: list[str], start: datetime) -> Iterator[datetime]:
 
 
 def _rising(instants: Iterator[datetime], after: datetime) -> Iterator[datetime]:
-    """Only what comes after the last: a clock change can map two local times to one instant, or before an earlier one."""
+    """Only what comes after the last: a clock change can map two local times to one instant, or before an earlier
+    one.
+    """
     last = after
     for instant in instants:
         if instant > last:
@@ -117,7 +128,9 @@ def _check_cron(expression: str) -> None:
     if len(expression.split()) != 5:
         raise ScheduleError(f"“{expression}” is no cron expression: it needs five fields, like “0 9 * * mon-fri”.")
     if not croniter.is_valid(expression):
-        raise ScheduleError(f"“{expression}” does not parse as a cron expression. An example: “0 9 * * mon-fri” (weekdays at nine).")
+        raise ScheduleError(
+            f"“{expression}” does not parse as a cron expression. An example: “0 9 * * mon-fri” (weekdays at nine)."
+        )
 
 
 def _check_timetable(entries: object) -> None:

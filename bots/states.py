@@ -1,7 +1,7 @@
 """The life of a post: its states and every legal step between them, declared once.
 
-The table is checked when this module loads, followed by the services (`Post.move`), and enforced by a trigger in the database, which a
-test compares with it. Who takes which step when is told in docs/delivery.md.
+The table is checked when this module loads, followed by the services (`Post.move`), and enforced by a trigger in the
+database, which a test compares with it. Who takes which step when is told in docs/delivery.md.
 """
 
 from __future__ import annotations

@@ -133,7 +133,9 @@ def resume(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
 
 @organization_page("schedule_view")
 def schedule(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
-    """The bot's schedule with its next ten times; a POST changes it, or with `preview` only shows what would come of it."""
+    """The bot's schedule with its next ten times; a POST changes it, or with `preview` only shows what would come of
+    it.
+    """
     bot = bot_or_404(bot_id)
     current = Schedule.objects.filter(bot=bot).first()
     form = ScheduleForm(request.POST or None, initial=_schedule_initial(current))
@@ -152,7 +154,12 @@ def schedule(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
                     return redirect("bots:schedule", request.organization.slug, bot.pk)
     elif current is not None:
         preview = slots.upcoming(current, clock.now(), 10)
-    context = bot_context(bot, "schedule") | {"form": form, "next_times": preview, "schedule": current, "zone": form["zone"].value()}
+    context = bot_context(bot, "schedule") | {
+        "form": form,
+        "next_times": preview,
+        "schedule": current,
+        "zone": form["zone"].value(),
+    }
     return render(request, "bots/schedule_form.html", context, status=400 if form.errors else 200)
 
 

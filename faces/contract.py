@@ -1,6 +1,7 @@
 """What a face is: one social platform behind seven verbs, with what it can do stated as data.
 
-Implementations live in `faces/kinds/<name>/` and are listed in `faces/registry.py`. Callers ask for a capability, never for a name.
+Implementations live in `faces/kinds/<name>/` and are listed in `faces/registry.py`. Callers ask for a capability,
+never for a name.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 class FaceError(Exception):
     """A platform said no, or could not be asked.
 
-    `permanent`: retrying the same request cannot help. `sent`: whether the platform may have acted on it; only an error with
-    `sent=False` proves that nothing was published. `retry_after`: seconds the platform asked us to wait.
+    `permanent`: retrying the same request cannot help. `sent`: whether the platform may have acted on it; only an
+    error with `sent=False` proves that nothing was published. `retry_after`: seconds the platform asked us to wait.
     """
 
     def __init__(self, message: str, *, permanent: bool, sent: bool = False, retry_after: float | None = None) -> None:
@@ -67,7 +68,9 @@ class OutgoingPost:
 
 @dataclass(frozen=True)
 class Published:
-    """Proof of publication: the platform's own id for the post, where to see it, and when the platform says it appeared."""
+    """Proof of publication: the platform's own id for the post, where to see it, and when the platform says it
+    appeared.
+    """
 
     remote_id: str
     url: str
@@ -88,7 +91,9 @@ class Verification:
 
 @dataclass(frozen=True)
 class Reading:
-    """Reactions to one post at one moment. A metric the platform did not give is absent, never 0. `followers` is the exposure."""
+    """Reactions to one post at one moment. A metric the platform did not give is absent, never 0. `followers` is the
+    exposure.
+    """
 
     metrics: Mapping[str, int]
     followers: int | None = None
@@ -108,7 +113,9 @@ class RemotePost:
 
 
 class Face(ABC):
-    """One connection's way to its platform. Every verb raises FaceError, and nothing else, for what the platform does."""
+    """One connection's way to its platform. Every verb raises FaceError, and nothing else, for what the platform
+    does.
+    """
 
     capabilities: Capabilities
 
@@ -121,11 +128,15 @@ class Face(ABC):
 
     @abstractmethod
     def publish(self, post: OutgoingPost, key: str) -> Published:
-        """Publish once. `key` identifies the attempt for good: platforms with idempotency "key" return the first result again."""
+        """Publish once. `key` identifies the attempt for good: platforms with idempotency "key" return the first
+        result again.
+        """
 
     @abstractmethod
     def find(self, key: str, post: OutgoingPost) -> Published | None:
-        """Look for what an earlier `publish` with this key (or, without keys, these very bytes) may have left on the platform."""
+        """Look for what an earlier `publish` with this key (or, without keys, these very bytes) may have left on the
+        platform.
+        """
 
     @abstractmethod
     def delete(self, remote_id: str) -> None:

@@ -18,7 +18,9 @@ class Connection(TenantModel):
     kind = models.CharField(max_length=40)
     name = models.CharField(max_length=120)
     settings = models.JSONField(default=dict, blank=True)
-    may_learn = models.BooleanField(default=False, help_text="Whether this account's posts and reactions may be used for training.")
+    may_learn = models.BooleanField(
+        default=False, help_text="Whether this account's posts and reactions may be used for training."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta(TenantModel.Meta):

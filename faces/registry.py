@@ -1,4 +1,6 @@
-"""The faces Kilroy knows: name → label, settings form and class, imported on first use. Adding a face touches its folder and one line here."""
+"""The faces Kilroy knows: name → label, settings form and class, imported on first use. Adding a face touches its
+folder and one line here.
+"""
 
 from __future__ import annotations
 

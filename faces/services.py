@@ -32,8 +32,12 @@ def checked_settings(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
     defaults = {name: field.initial for name, field in form_class.base_fields.items() if field.initial is not None}
     unknown = sorted(set(settings) - set(form_class.base_fields))
     if unknown:
-        raise ValidationError({"settings": f"Unknown setting “{unknown[0]}”. Known are: {', '.join(form_class.base_fields)}."})
+        raise ValidationError(
+            {"settings": f"Unknown setting “{unknown[0]}”. Known are: {', '.join(form_class.base_fields)}."}
+        )
     form = form_class({**defaults, **settings})
     if not form.is_valid():
-        raise ValidationError({"settings": [f"{name}: {message}" for name, errors in form.errors.items() for message in errors]})
+        raise ValidationError(
+            {"settings": [f"{name}: {message}" for name, errors in form.errors.items() for message in errors]}
+        )
     return dict(form.cleaned_data)

@@ -1,4 +1,4 @@
-"""Settings, URLs and processes. The Celery application is loaded with Django, so that `shared_task` finds its broker."""
+"""Settings, URLs and processes. The Celery application loads with Django, so that `shared_task` finds its broker."""
 
 from kilroy_site.celery import app as celery_app
 

@@ -169,7 +169,10 @@ LOGGING = {
     "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["stderr"], "level": CONFIG.log_level},
-    "loggers": {"uvicorn.access": {"level": "WARNING"}},
+    "loggers": {  # each of these has a line for every tick of the clock
+        name: {"level": "WARNING"}
+        for name in ("uvicorn.access", "celery.beat", "celery.app.trace", "celery.worker.strategy")
+    },
 }
 
 if CONFIG.email_url:

@@ -110,7 +110,9 @@ class DatasetViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
 class RunSerializer(serializers.ModelSerializer[Run]):
     bot = serializers.PrimaryKeyRelatedField(queryset=Bot.objects.all())
     dataset = serializers.PrimaryKeyRelatedField(queryset=Dataset.objects.all(), required=False, allow_null=True)
-    start_version = serializers.PrimaryKeyRelatedField(queryset=ModelVersion.objects.all(), required=False, allow_null=True)
+    start_version = serializers.PrimaryKeyRelatedField(
+        queryset=ModelVersion.objects.all(), required=False, allow_null=True
+    )
     config = serializers.DictField(required=False)
     then_online = serializers.DictField(required=False, allow_null=True)
 
@@ -155,14 +157,18 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationV
     }
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Start fine-tuning (`offline`, with a dataset) or online learning (`online`, from a model version, the current one unless given)."""
+        """Start fine-tuning (`offline`, with a dataset) or online learning (`online`, from a model version, the
+        current one unless given).
+        """
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         data = serializer.validated_data
         if data["kind"] == Run.Kind.OFFLINE:
             if data.get("dataset") is None:
                 raise serializers.ValidationError({"dataset": "Fine-tuning needs a dataset."})
-            run = runs.start_finetune(data["bot"], data["dataset"], data.get("config"), then_online=data.get("then_online"))
+            run = runs.start_finetune(
+                data["bot"], data["dataset"], data.get("config"), then_online=data.get("then_online")
+            )
         else:
             version = data.get("start_version") or versions.current_version(data["bot"])
             if version is None:
@@ -185,7 +191,9 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationV
     def resume(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return Response(self.get_serializer(runs.resume_run(self.get_object().pk)).data)
 
-    @extend_schema(responses={200: {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "array"}}}})
+    @extend_schema(
+        responses={200: {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "array"}}}}
+    )
     @action(detail=True, methods=["get"])
     def metrics(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Every metric of the run as [[step, value], …], thinned to at most 2,000 points each."""
@@ -195,7 +203,21 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationV
 class VersionSerializer(serializers.ModelSerializer[ModelVersion]):
     class Meta:
         model = ModelVersion
-        fields = ("id", "bot", "number", "kind", "parent", "run", "base", "checksum", "size", "tags", "metrics", "is_current", "created_at")
+        fields = (
+            "id",
+            "bot",
+            "number",
+            "kind",
+            "parent",
+            "run",
+            "base",
+            "checksum",
+            "size",
+            "tags",
+            "metrics",
+            "is_current",
+            "created_at",
+        )
 
 
 class TagsSerializer(serializers.Serializer[Any]):
@@ -225,20 +247,36 @@ class VersionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
         """Replace the version's tags."""
         data = TagsSerializer(data=request.data)
         data.is_valid(raise_exception=True)
-        return Response(self.get_serializer(versions.tag_version(self.get_object().pk, data.validated_data["tags"])).data)
+        return Response(
+            self.get_serializer(versions.tag_version(self.get_object().pk, data.validated_data["tags"])).data
+        )
 
 
 class GenerationSerializer(serializers.ModelSerializer[Generation]):
     class Meta:
         model = Generation
-        fields = ("id", "bot", "version", "prompt", "count", "params", "state", "samples", "error", "created_at", "finished_at")
+        fields = (
+            "id",
+            "bot",
+            "version",
+            "prompt",
+            "count",
+            "params",
+            "state",
+            "samples",
+            "error",
+            "created_at",
+            "finished_at",
+        )
 
 
 class GenerateSerializer(serializers.Serializer[Any]):
     """What to draw, and how."""
 
     bot = serializers.PrimaryKeyRelatedField(queryset=Bot.objects.all())
-    version = serializers.PrimaryKeyRelatedField(queryset=ModelVersion.objects.all(), required=False, allow_null=True, default=None)
+    version = serializers.PrimaryKeyRelatedField(
+        queryset=ModelVersion.objects.all(), required=False, allow_null=True, default=None
+    )
     prompt = serializers.CharField(required=False, allow_blank=True, default="", max_length=1000, trim_whitespace=False)
     n = serializers.IntegerField(required=False, default=1, min_value=1, max_value=generations.MOST_AT_ONCE)
     temperature = serializers.FloatField(required=False, min_value=0.0, max_value=5.0)
@@ -260,7 +298,9 @@ class GenerationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
         parameters=[OpenApiParameter("wait", bool, description="Set to false to be answered at once (202).")],
     )
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Draw texts. Answers 200 with the texts when the worker is done in time, otherwise 202: ask again at the request's address."""
+        """Draw texts. Answers 200 with the texts when the worker is done in time, otherwise 202: ask again at the
+        request's address.
+        """
         serializer = GenerateSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         data = dict(serializer.validated_data)

@@ -19,7 +19,9 @@ class ArtifactError(Exception):
 
 
 def store_folder(folder: Path, prefix: str) -> tuple[str, int]:
-    """Copy a model folder's files into the storage below `prefix`. Returns the SHA-256 of the weights and the size in bytes of everything."""
+    """Copy a model folder's files into the storage below `prefix`. Returns the SHA-256 of the weights and the size in
+    bytes of everything.
+    """
     size = 0
     for path in sorted(folder.iterdir()):
         if path.is_file():
@@ -32,7 +34,9 @@ def store_folder(folder: Path, prefix: str) -> tuple[str, int]:
 
 
 def local_folder(prefix: str) -> Path:
-    """The stored folder on this machine: the storage's own where it is local, otherwise a cached copy. Raises ArtifactError when it is gone."""
+    """The stored folder on this machine: the storage's own where it is local, otherwise a cached copy. Raises
+    ArtifactError when it is gone.
+    """
     try:
         folder = Path(default_storage.path(prefix))
     except NotImplementedError:  # a remote storage has no paths

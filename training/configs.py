@@ -16,8 +16,8 @@ from training.engine.types import FinetuneConfig, OnlineConfig, SamplingParams
 class OnlineRunConfig(OnlineConfig):
     """Online training as a run of the platform: the engine's knobs, and when a round is due.
 
-    `min_new_scores`: rewards that must have come in since the last round. `queue_ahead`: how many posts a round tops the queue up to.
-    `stop_after_posts`: the run finishes when that many posts have their reward (0: never).
+    `min_new_scores`: rewards that must have come in since the last round. `queue_ahead`: how many posts a round tops
+    the queue up to. `stop_after_posts`: the run finishes when that many posts have their reward (0: never).
     """
 
     min_new_scores: int = 8
@@ -73,7 +73,9 @@ def online(values: Mapping[str, Any]) -> OnlineRunConfig:
     """Raises ValidationError naming the setting that is unknown, of the wrong type or out of range."""
     config = OnlineRunConfig(**_checked(OnlineRunConfig, values))
     if config.algorithm not in ALGORITHMS:
-        raise ValidationError({"config": f"There is no algorithm “{config.algorithm}”. Known are: {', '.join(ALGORITHMS)}."})
+        raise ValidationError(
+            {"config": f"There is no algorithm “{config.algorithm}”. Known are: {', '.join(ALGORITHMS)}."}
+        )
     return config
 
 

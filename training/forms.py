@@ -14,9 +14,15 @@ from training.models import Dataset, ModelVersion, Run
 class DatasetForm(forms.Form):
     file = forms.FileField(help_text="CSV, JSON, JSON Lines, or plain text with one post a line.")
     name = forms.CharField(max_length=120)
-    source = forms.CharField(max_length=300, help_text="Where the posts come from, for example “my own account, exported in May”.")
+    source = forms.CharField(
+        max_length=300, help_text="Where the posts come from, for example “my own account, exported in May”."
+    )
     licence = forms.CharField(max_length=300, help_text="Under which licence or permission you may use them.")
-    may_learn = forms.BooleanField(required=False, label="A model may learn from these posts", help_text="Without this the posts can be looked at, not trained on.")
+    may_learn = forms.BooleanField(
+        required=False,
+        label="A model may learn from these posts",
+        help_text="Without this the posts can be looked at, not trained on.",
+    )
 
 
 class ColumnsForm(forms.Form):
@@ -33,7 +39,10 @@ class RunForm(forms.Form):
     kind = forms.ChoiceField(choices=Run.Kind.choices, widget=forms.RadioSelect)
     dataset = forms.ModelChoiceField(queryset=Dataset.objects.none(), required=False, help_text="For fine-tuning.")
     version = forms.ModelChoiceField(
-        queryset=ModelVersion.objects.none(), required=False, label="Model version", help_text="For online learning; empty: the current one."
+        queryset=ModelVersion.objects.none(),
+        required=False,
+        label="Model version",
+        help_text="For online learning; empty: the current one.",
     )
     algorithm = forms.ChoiceField(
         choices=[
@@ -42,7 +51,13 @@ class RunForm(forms.Form):
         ],
         help_text="For online learning.",
     )
-    max_epochs = forms.FloatField(min_value=0.01, max_value=1000, initial=3, label="Epochs", help_text="For fine-tuning; it stops early when the held-out loss no longer falls.")
+    max_epochs = forms.FloatField(
+        min_value=0.01,
+        max_value=1000,
+        initial=3,
+        label="Epochs",
+        help_text="For fine-tuning; it stops early when the held-out loss no longer falls.",
+    )
     learning_rate = forms.FloatField(required=False, min_value=0, max_value=1, help_text="Empty: the default.")
 
     def __init__(self, bot: Bot, *args: Any, **kwargs: Any) -> None:

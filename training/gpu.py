@@ -1,7 +1,8 @@
-"""The bridge to the learning engine: the one module outside of it that loads torch, imported by the training worker's tasks alone.
+"""The bridge to the learning engine: the one module outside of it that loads torch, imported by the training worker's
+tasks alone.
 
-Models and trainings in progress are kept between tasks, so that a slice begins where the last one left the memory, not the disk. What is
-kept is only a cache: every call finds its way back from files.
+Models and trainings in progress are kept between tasks, so that a slice begins where the last one left the memory,
+not the disk. What is kept is only a cache: every call finds its way back from files.
 """
 
 from __future__ import annotations

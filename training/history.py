@@ -1,4 +1,6 @@
-"""What a round of online learning is told: past posts on a common scale, published posts with their rewards, and what is under way."""
+"""What a round of online learning is told: past posts on a common scale, published posts with their rewards, and what
+is under way.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ from training.models import Example, Run
 def historic_posts(run: Run) -> tuple[HistoricPost, ...]:
     """The examples that the run's lineage was fine-tuned on, each with its score in standard units where it has one.
 
-    A score is log1p(count) minus its community's mean, divided by the standard deviation over all: communities differ in size, and
-    counts are heavy-tailed.
+    A score is log1p(count) minus its community's mean, divided by the standard deviation over all: communities differ
+    in size, and counts are heavy-tailed.
     """
     assert run.start_version is not None  # the database's check: online runs have one
     origin = run.start_version
@@ -37,9 +39,13 @@ def historic_posts(run: Run) -> tuple[HistoricPost, ...]:
         if score is not None:
             logs[community].append(math.log1p(max(score, 0.0)))
     means = {community: statistics.fmean(values) for community, values in logs.items()}
-    spread = statistics.pstdev([value - means[name] for name, values in logs.items() for value in values]) if logs else 0.0
+    spread = (
+        statistics.pstdev([value - means[name] for name, values in logs.items() for value in values]) if logs else 0.0
+    )
     return tuple(
-        HistoricPost(text, None if score is None else (math.log1p(max(score, 0.0)) - means[community]) / (spread or 1.0))
+        HistoricPost(
+            text, None if score is None else (math.log1p(max(score, 0.0)) - means[community]) / (spread or 1.0)
+        )
         for text, score, community in rows
     )
 
@@ -82,7 +88,9 @@ def spoken_texts(bot: Bot) -> tuple[str, ...]:
 
 
 def upcoming_count(bot: Bot) -> int:
-    """Posts that were proposed and not yet sent. Where posts are approved by themselves, the few that a rule set aside do not hold up the rest."""
+    """Posts that were proposed and not yet sent. Where posts are approved by themselves, the few that a rule set
+    aside do not hold up the rest.
+    """
     posts = Post.objects.filter(bot=bot, state__in=UPCOMING).exclude(arm=Post.Arm.HUMAN)
     if bot.approval == Bot.Approval.AUTO:
         posts = posts.exclude(state=PostState.PENDING_REVIEW)

@@ -1,4 +1,6 @@
-"""How a bot learns: datasets, runs, rounds, metrics and model versions. Fields and constraints only; rules live in services."""
+"""How a bot learns: datasets, runs, rounds, metrics and model versions. Fields and constraints only; rules live in
+services.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from bots.models import Bot
 
 
 class Dataset(TenantModel):
-    """Past posts to learn from, as a person uploaded them, with where they come from and whether a bot may learn from them."""
+    """Past posts to learn from, as a person uploaded them, with where they come from and whether a bot may learn from
+    them.
+    """
 
     class State(models.TextChoices):
         UPLOADED = "uploaded", "Waiting for your decision"
@@ -40,7 +44,9 @@ class Dataset(TenantModel):
     class Meta(TenantModel.Meta):
         constraints = [
             models.UniqueConstraint(fields=["organization", "id"], name="dataset_of_organization"),
-            models.CheckConstraint(condition=Q(state__in=["uploaded", "importing", "ready", "refused"]), name="dataset_state"),
+            models.CheckConstraint(
+                condition=Q(state__in=["uploaded", "importing", "ready", "refused"]), name="dataset_state"
+            ),
         ]
         ordering = ["-created_at"]
 
@@ -49,7 +55,9 @@ class Dataset(TenantModel):
 
 
 class Example(TenantModel):
-    """One past post. `score` is the reaction as its source counted it; licence and `may_learn` are kept with each row."""
+    """One past post. `score` is the reaction as its source counted it; licence and `may_learn` are kept with each
+    row.
+    """
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="examples")
     position = models.PositiveIntegerField()
@@ -71,7 +79,9 @@ class Example(TenantModel):
 
 
 class ModelVersion(TenantModel):
-    """A model that a bot can speak with. Its folder in the artifact storage never changes; `checksum` is the weights' SHA-256."""
+    """A model that a bot can speak with. Its folder in the artifact storage never changes; `checksum` is the weights'
+    SHA-256.
+    """
 
     class Kind(models.TextChoices):
         OFFLINE = "offline", "Fine-tuned"
@@ -105,7 +115,9 @@ class ModelVersion(TenantModel):
 
 
 class Run(TenantModel):
-    """A stretch of training. `wish` is what people want of it, `state` what it is; the worker brings the second to the first."""
+    """A stretch of training. `wish` is what people want of it, `state` what it is; the worker brings the second to
+    the first.
+    """
 
     class Kind(models.TextChoices):
         OFFLINE = "offline", "Fine-tuning"
@@ -134,7 +146,9 @@ class Run(TenantModel):
     config = models.JSONField(default=dict)
     dataset = models.ForeignKey(Dataset, null=True, on_delete=models.PROTECT, related_name="runs")
     start_version = models.ForeignKey(ModelVersion, null=True, on_delete=models.PROTECT, related_name="+")
-    then_online = models.JSONField(null=True, help_text="Configuration of the online run to start when this one has finished.")
+    then_online = models.JSONField(
+        null=True, help_text="Configuration of the online run to start when this one has finished."
+    )
     error = models.TextField(blank=True)
     progress = models.JSONField(default=dict)
     owner = models.CharField(max_length=120, blank=True)
@@ -151,10 +165,15 @@ class Run(TenantModel):
                 fields=["bot"], condition=Q(state__in=["queued", "running", "paused"]), name="run_living_once_per_bot"
             ),
             models.CheckConstraint(
-                condition=Q(state__in=["queued", "running", "paused", "finished", "stopped", "failed"]), name="run_state"
+                condition=Q(state__in=["queued", "running", "paused", "finished", "stopped", "failed"]),
+                name="run_state",
             ),
-            models.CheckConstraint(condition=Q(kind="online") | Q(dataset__isnull=False), name="run_offline_has_dataset"),
-            models.CheckConstraint(condition=Q(kind="offline") | Q(start_version__isnull=False), name="run_online_has_start"),
+            models.CheckConstraint(
+                condition=Q(kind="online") | Q(dataset__isnull=False), name="run_offline_has_dataset"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="offline") | Q(start_version__isnull=False), name="run_online_has_start"
+            ),
         ]
         ordering = ["-created_at"]
 
@@ -163,7 +182,9 @@ class Run(TenantModel):
 
 
 class Round(TenantModel):
-    """One round of online learning: what was decided, measured and proposed, and the state the next one continues from."""
+    """One round of online learning: what was decided, measured and proposed, and the state the next one continues
+    from.
+    """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="rounds")
     number = models.PositiveIntegerField()
@@ -229,5 +250,7 @@ class Generation(TenantModel):
     finished_at = models.DateTimeField(null=True)
 
     class Meta(TenantModel.Meta):
-        constraints = [models.CheckConstraint(condition=Q(state__in=["queued", "done", "failed"]), name="generation_state")]
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=["queued", "done", "failed"]), name="generation_state")
+        ]
         ordering = ["-created_at"]

@@ -15,9 +15,13 @@ MOST_POINTS = 2000
 
 
 def series_of(run: Run) -> dict[str, list[list[float]]]:
-    """Each metric of a run as [[step, value], …], rising by step, thinned to at most 2,000 points by keeping every n-th and the last."""
+    """Each metric of a run as [[step, value], …], rising by step, thinned to at most 2,000 points by keeping every
+    n-th and the last.
+    """
     series: dict[str, list[list[float]]] = defaultdict(list)
-    for name, step, value in Metric.objects.filter(run=run).order_by("name", "step").values_list("name", "step", "value"):
+    for name, step, value in (
+        Metric.objects.filter(run=run).order_by("name", "step").values_list("name", "step", "value")
+    ):
         series[name].append([step, value])
     return {name: _thinned(points) for name, points in series.items()}
 
@@ -60,19 +64,23 @@ def dataset_facts(dataset: Dataset) -> dict[str, Any]:
 
 
 def lift(bot: Bot) -> dict[str, Any]:
-    """Whether the bot is getting better, from its latest online run's latest round: a sentence, its detail, and the arms."""
+    """Whether the bot is getting better, from its latest online run's latest round: a sentence, its detail, and the
+    arms.
+    """
     last = Round.objects.filter(run__bot=bot, run__kind=Run.Kind.ONLINE).order_by("-finished_at", "-number").first()
     if last is None:
         return {
             "tone": "waiting",
             "sentence": "Is it getting better? Not yet known: online learning has not begun.",
-            "detail": "After fine-tuning, the bot publishes posts of two kinds, its own and those of a frozen copy, and compares the reactions.",
+            "detail": "After fine-tuning, the bot publishes posts of two kinds, its own and those of a frozen copy, "
+            "and compares the reactions.",
         }
     metrics = last.metrics
     answer = {"arms": _arms(metrics), "decisions": last.decisions, **_sentence(metrics)}
     posts = int(metrics.get("learning_posts", 0) + metrics.get("baseline_posts", 0))
     answer["detail"] = (
-        f"After round {last.number} and {posts} scored posts. One unit is one standard deviation of all rewards of this bot. The interval holds however often you look."
+        f"After round {last.number} and {posts} scored posts. One unit is one standard deviation of all rewards "
+        "of this bot. The interval holds however often you look."
     )
     return answer
 
@@ -88,7 +96,6 @@ def _sentence(metrics: dict[str, float]) -> dict[str, str]:
         return {"tone": "worse", "sentence": f"No: its posts do worse than those of the frozen baseline, {span}."}
     lean = "ahead" if value > 0 else "behind"
     return {"tone": "unknown", "sentence": f"Not yet known: its posts are {lean} of the frozen baseline {span}."}
-
 
 
 def _arms(metrics: dict[str, float]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """A rehearsal: the whole loop, headless, with a simulated clock and the sandbox audience, in a database of its own.
 
-The same services as in production play their parts; only time is simulated, and beat and the workers are this one loop. Rewards in the
-report are the audience's true expected reward, which the learner never sees.
+The same services as in production play their parts; only time is simulated, and beat and the workers are this one
+loop. Rewards in the report are the audience's true expected reward, which the learner never sees.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Report:
-    """How a rehearsal ended. Rewards are true expected rewards; 0 is the mean of real posts, 1 the standard deviation among the frozen
-    fine-tuned model's own posts. `uplift` is final minus baseline with a 95 % interval; `kl` in nats per post; `distinct_2`,
-    `duplicate_rate` and `memorised_rate` are of the published posts of the learning arm.
+    """How a rehearsal ended. Rewards are true expected rewards; 0 is the mean of real posts, 1 the standard deviation
+    among the frozen fine-tuned model's own posts. `uplift` is final minus baseline with a 95 % interval; `kl` in nats
+    per post; `distinct_2`, `duplicate_rate` and `memorised_rate` are of the published posts of the learning arm.
     """
 
     posts: int
@@ -58,7 +58,9 @@ class Report:
 
 
 def rehearse(posts: int, seed: int, progress: Progress, *, algorithm: str = "reward_model_rloo") -> Report:
-    """Fine-tune, then publish and learn until `posts` posts have their reward; then compare what the bot would say with its baseline."""
+    """Fine-tune, then publish and learn until `posts` posts have their reward; then compare what the bot would say
+    with its baseline.
+    """
     from training import gpu
 
     began = time.monotonic()
@@ -130,7 +132,9 @@ def _report(bot: Bot, seed: int, began: float, gpu: Any) -> Report:
     frozen = [(value - zero) / unit for value in true_reward(bot.connection, baseline)]
     uplift = gpu.compare(learned, frozen)
     published = list(
-        Post.objects.filter(bot=bot, state=PostState.PUBLISHED, arm=Post.Arm.LEARNING).order_by("published_at").values_list("text", flat=True)
+        Post.objects.filter(bot=bot, state=PostState.PUBLISHED, arm=Post.Arm.LEARNING)
+        .order_by("published_at")
+        .values_list("text", flat=True)
     )
     last = Round.objects.filter(run=run).order_by("-number").first()
     return Report(
@@ -147,7 +151,9 @@ def _report(bot: Bot, seed: int, began: float, gpu: Any) -> Report:
 
 
 def _fresh_texts(run: Run, seed: int, engine: Any) -> tuple[list[str], list[str]]:
-    """What the bot would publish next, and what its frozen baseline would: drawn by one more round that nobody publishes or learns from."""
+    """What the bot would publish next, and what its frozen baseline would: drawn by one more round that nobody
+    publishes or learns from.
+    """
     config = configs.online(run.config)
     policy, reference = rounds.versions_of(run)
     last = run.rounds.order_by("-number").first()

@@ -1,4 +1,6 @@
-"""Doorbells of training: take ids, enter the tenant, call one service. Those named `gpu_*` run on the training worker, which alone loads torch."""
+"""Doorbells of training: take ids, enter the tenant, call one service. Those named `gpu_*` run on the training
+worker, which alone loads torch.
+"""
 
 from __future__ import annotations
 

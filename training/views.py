@@ -44,7 +44,9 @@ def _page(request: OrganizationRequest, rows: QuerySet[Any]) -> tuple[Page[Any],
 def dataset_list(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
     bot = bot_or_404(bot_id)
     page, urls = _page(request, Dataset.objects.filter(bot=bot))
-    return render(request, "training/dataset_list.html", bot_context(bot, "datasets") | urls | {"datasets": page.object_list})
+    return render(
+        request, "training/dataset_list.html", bot_context(bot, "datasets") | urls | {"datasets": page.object_list}
+    )
 
 
 @organization_page("dataset_edit")
@@ -72,7 +74,9 @@ def dataset_preview(request: OrganizationRequest, bot_id: UUID, dataset_id: UUID
     form = ColumnsForm(dataset.preview.get("columns_found", []), request.POST or None, initial=dataset.columns)
     if request.method == "POST" and request.membership.allows("dataset_edit") and form.is_valid():
         dataset = datasets.look_through(dataset, form.cleaned_data)
-    preview = dataset.preview | {"format": dataset.format, "columns": dataset.columns} if "kept" in dataset.preview else {}
+    preview = (
+        dataset.preview | {"format": dataset.format, "columns": dataset.columns} if "kept" in dataset.preview else {}
+    )
     context = bot_context(bot, "datasets") | {"dataset": dataset, "preview": preview, "form": form}
     return render(request, "training/dataset_preview.html", context)
 
@@ -104,7 +108,11 @@ def dataset_detail(request: OrganizationRequest, bot_id: UUID, dataset_id: UUID)
         statistics.append(("mean score", round(facts["mean"], 1)))
     if facts["first_at"]:
         statistics += [("from", facts["first_at"].date()), ("to", facts["last_at"].date())]
-    context = bot_context(bot, "datasets") | urls | {"dataset": dataset, "examples": page.object_list, "statistics": statistics}
+    context = (
+        bot_context(bot, "datasets")
+        | urls
+        | {"dataset": dataset, "examples": page.object_list, "statistics": statistics}
+    )
     return render(request, "training/dataset_detail.html", context)
 
 
@@ -213,7 +221,9 @@ def _control(request: OrganizationRequest, bot_id: UUID, run_id: UUID, verb: Any
 @require_POST
 @organization_page("run_control")
 def run_pause(request: OrganizationRequest, bot_id: UUID, run_id: UUID) -> HttpResponse:
-    return _control(request, bot_id, run_id, runs.pause_run, "The run pauses at the end of its present step; nothing is lost.")
+    return _control(
+        request, bot_id, run_id, runs.pause_run, "The run pauses at the end of its present step; nothing is lost."
+    )
 
 
 @require_POST
@@ -232,7 +242,9 @@ def run_stop(request: OrganizationRequest, bot_id: UUID, run_id: UUID) -> HttpRe
 def model_list(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
     bot = bot_or_404(bot_id)
     page, urls = _page(request, ModelVersion.objects.filter(bot=bot).select_related("parent"))
-    return render(request, "training/model_list.html", bot_context(bot, "models") | urls | {"versions": page.object_list})
+    return render(
+        request, "training/model_list.html", bot_context(bot, "models") | urls | {"versions": page.object_list}
+    )
 
 
 @require_POST
@@ -256,7 +268,12 @@ def samples_panel(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
     found = queries.latest_samples(bot)
     context: dict[str, Any] = {"bot": bot}
     if found is not None:
-        context |= {"run_label": found.run.get_kind_display(), "run_id": found.run_id, "step": found.step, "texts": found.texts}
+        context |= {
+            "run_label": found.run.get_kind_display(),
+            "run_id": found.run_id,
+            "step": found.step,
+            "texts": found.texts,
+        }
     return render(request, "training/_samples.html", context)
 
 

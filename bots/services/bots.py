@@ -49,10 +49,17 @@ def _check(bot: Bot) -> None:
     except scoring.FormulaError as error:
         raise ValidationError({"score_formula": str(error)}) from None
     ages = bot.reading_ages
-    if not isinstance(ages, list) or not ages or any(type(age) is not int or age < 1 for age in ages) or sorted(set(ages)) != ages:
+    if (
+        not isinstance(ages, list)
+        or not ages
+        or any(type(age) is not int or age < 1 for age in ages)
+        or sorted(set(ages)) != ages
+    ):
         raise ValidationError({"reading_ages": "Give rising ages in whole minutes, like [15, 60, 1440]."})
     if bot.reward_age > ages[-1]:
-        raise ValidationError({"reward_age": f"The last reading is at {ages[-1]} minutes: a reward cannot be taken later than that."})
+        raise ValidationError(
+            {"reward_age": f"The last reading is at {ages[-1]} minutes: a reward cannot be taken later than that."}
+        )
     if not isinstance(bot.blocklist, list) or not all(isinstance(word, str) and word.strip() for word in bot.blocklist):
         raise ValidationError({"blocklist": "Give a list of words or phrases."})
 
@@ -77,7 +84,9 @@ def resume_bot(bot: Bot) -> None:
 
 @transaction.atomic
 def set_schedule(bot: Bot, schedule: Schedule | None = None, **rule: Any) -> Schedule:
-    """Add a schedule to a bot, or change one. Posts that had a slot but are not yet due get new ones. Raises ValidationError."""
+    """Add a schedule to a bot, or change one. Posts that had a slot but are not yet due get new ones. Raises
+    ValidationError.
+    """
     schedule = schedule or Schedule(bot=bot, created_at=clock.now())
     before = _rule(schedule) if schedule._state.adding is False else {}
     for name, value in rule.items():
@@ -105,7 +114,9 @@ def remove_schedule(schedule: Schedule) -> None:
 
 def release_slots(bot: Bot) -> None:
     """Take the slots of the bot's scheduled posts back; they wait, approved, for new ones."""
-    Post.objects.filter(bot=bot, state=PostState.SCHEDULED).update(state=PostState.APPROVED, slot_utc=None, schedule=None)
+    Post.objects.filter(bot=bot, state=PostState.SCHEDULED).update(
+        state=PostState.APPROVED, slot_utc=None, schedule=None
+    )
 
 
 def _rule(schedule: Schedule) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Publishing a queued post: claim, record the intent, send, book the outcome (docs/delivery.md).
 
-Each step is one conditional UPDATE on (id, fence, state), committed by itself: whoever lost the lease finds 0 rows and stops. Leases
-follow the database's clock.
+Each step is one conditional UPDATE on (id, fence, state), committed by itself: whoever lost the lease finds 0 rows
+and stops. Leases follow the database's clock.
 """
 
 from __future__ import annotations
@@ -45,7 +45,13 @@ def deliver_post(post_id: UUID | str) -> str | None:
         return PostState.QUEUED
     content = outgoing(post)
     if payload_sha256(content) != post.approved_sha256:
-        _settle(post, PostState.LEASED, PostState.CANCELLED, last_error="The content is not what was approved.", slot_utc=None)
+        _settle(
+            post,
+            PostState.LEASED,
+            PostState.CANCELLED,
+            last_error="The content is not what was approved.",
+            slot_utc=None,
+        )
         log.error("post %s: content differs from what was approved; cancelled", post.pk)
         return PostState.CANCELLED
     # The intent is committed before any byte leaves: from here on, silence means "unknown", never "unsent".
@@ -60,7 +66,10 @@ def claim(post_id: UUID | str) -> Post | None:
     taken = Post.objects.filter(
         Q(not_before=None) | Q(not_before__lte=Now()), pk=post_id, state=PostState.QUEUED
     ).update(
-        state=PostState.LEASED, fence=F("fence") + 1, owner=f"{socket.gethostname()}:{os.getpid()}", lease_until=Now() + LEASE
+        state=PostState.LEASED,
+        fence=F("fence") + 1,
+        owner=f"{socket.gethostname()}:{os.getpid()}",
+        lease_until=Now() + LEASE,
     )
     return Post.objects.select_related("bot", "connection", "organization").get(pk=post_id) if taken else None
 
@@ -99,19 +108,27 @@ def _book_published(post: Post, old: PostState, published: Published) -> str:
             last_error="",
         )
     except IntegrityError:  # UNIQUE(connection, remote_id): the platform's post is bound to another row
-        _settle(post, old, PostState.NEEDS_HUMAN if old == PostState.UNKNOWN else PostState.UNKNOWN, last_error="Another post holds this id.")
+        _settle(
+            post,
+            old,
+            PostState.NEEDS_HUMAN if old == PostState.UNKNOWN else PostState.UNKNOWN,
+            last_error="Another post holds this id.",
+        )
         return PostState.UNKNOWN
     if booked:
-        audit.record("post.publish", post, after={"remote_id": published.remote_id, "connection": str(post.connection_id)})
+        audit.record(
+            "post.publish", post, after={"remote_id": published.remote_id, "connection": str(post.connection_id)}
+        )
     return PostState.PUBLISHED
 
 
 def _book_error(post: Post, error: FaceError) -> str:
     message = str(error)[:2000]
+    fields: dict[str, Any] = {}
     if error.sent:
-        new, fields = PostState.UNKNOWN, {}
+        new = PostState.UNKNOWN
     elif error.permanent:
-        new, fields = PostState.REJECTED, {}
+        new = PostState.REJECTED
     else:
         wait = min(error.retry_after or 2.0 ** min(post.attempts + 1, 12), LONGEST_BACKOFF)
         new, fields = PostState.QUEUED, {"not_before": Now() + timedelta(seconds=wait)}
@@ -126,14 +143,18 @@ def _settle(post: Post, old: PostState, new: PostState, **fields: Any) -> bool:
     leased = new in (PostState.LEASED, PostState.SENDING)
     if not leased:
         fields |= {"lease_until": None, "owner": ""}
-    moved = Post.objects.filter(pk=post.pk, fence=post.fence, state=old).update(state=new, updated_at=clock.now(), **fields)
+    moved = Post.objects.filter(pk=post.pk, fence=post.fence, state=old).update(
+        state=new, updated_at=clock.now(), **fields
+    )
     if moved and not leased:
         live.tell(post.bot_id, {"type": "post", "post": str(post.pk), "state": new})
     return bool(moved)
 
 
 def recover_posts() -> int:
-    """The janitor's round over all organizations: doorbells that nobody heard, leases that ran out, outcomes that nobody knows."""
+    """The janitor's round over all organizations: doorbells that nobody heard, leases that ran out, outcomes that
+    nobody knows.
+    """
     # everyone: the sweep finds rows of all organizations, then enters each one's tenant.
     stuck = Post.everyone.filter(
         Q(state=PostState.QUEUED) & (Q(not_before=None) | Q(not_before__lte=Now()))
@@ -169,9 +190,16 @@ def reconcile(post: Post) -> bool:
     if found is not None:
         return _book_published(post, PostState.UNKNOWN, found) == PostState.PUBLISHED
     if face.capabilities.idempotency == "key":
-        return _settle(post, PostState.UNKNOWN, PostState.QUEUED, last_error="Not found on the platform: sent again with the same key.")
+        return _settle(
+            post,
+            PostState.UNKNOWN,
+            PostState.QUEUED,
+            last_error="Not found on the platform: sent again with the same key.",
+        )
     if post.absences and post.looked_for_at and clock.now() - post.looked_for_at >= timedelta(seconds=60):
-        return _settle(post, PostState.UNKNOWN, PostState.NEEDS_HUMAN, last_error="Looked for twice and not found: decide by hand.")
+        return _settle(
+            post, PostState.UNKNOWN, PostState.NEEDS_HUMAN, last_error="Looked for twice and not found: decide by hand."
+        )
     if not post.absences:
         Post.objects.filter(pk=post.pk, state=PostState.UNKNOWN).update(absences=1, looked_for_at=clock.now())
     return False
@@ -179,7 +207,7 @@ def reconcile(post: Post) -> bool:
 
 def take_down_post(post_id: UUID | str) -> Post:
     """Take a published post down from its platform. Raises FaceError when the platform refuses."""
-    post = Post.objects.select_related("connection").get(pk=post_id)
+    post: Post = Post.objects.select_related("connection").get(pk=post_id)
     post.move(PostState.DELETED)
     post.connection.face.delete(post.remote_id or "")
     post.next_reading_at = None

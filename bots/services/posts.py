@@ -39,10 +39,11 @@ class Draft:
 
 @transaction.atomic
 def propose_posts(bot: Bot, drafts: Sequence[Draft]) -> list[Post]:
-    """Put drafts through the rules and the bot's approval policy. Returns their posts, born blocked, waiting for review or approved.
+    """Put drafts through the rules and the bot's approval policy. Returns their posts, born blocked, waiting for
+    review or approved.
 
-    Raises ValidationError for a draft that could never be a post: no text and no image, too many characters, an image without
-    alternative text.
+    Raises ValidationError for a draft that could never be a post: no text and no image, too many characters, an image
+    without alternative text.
     """
     earlier = earlier_texts(bot)
     posts = []
@@ -90,14 +91,18 @@ def check_draft(bot: Bot, post: OutgoingPost) -> None:
     if "\0" in post.text:
         raise ValidationError({"text": "The text holds a NUL character, which no platform takes: remove it."})
     if (length := face.count(post.text)) > can.max_length:
-        raise ValidationError({"text": f"The text has {length} characters; {bot.connection} takes at most {can.max_length}."})
+        raise ValidationError(
+            {"text": f"The text has {length} characters; {bot.connection} takes at most {can.max_length}."}
+        )
     if post.images and not can.takes_images:
         raise ValidationError({"images": f"{bot.connection} takes no images."})
     if post.reply_to and not can.can_reply:
         raise ValidationError({"reply_to": f"{bot.connection} takes no replies."})
     for image in post.images:
         if image.media_type not in MEDIA_TYPES:
-            raise ValidationError({"images": f"“{image.media_type}” is no image type that can be published: use PNG, JPEG, GIF or WebP."})
+            raise ValidationError(
+                {"images": f"“{image.media_type}” is no image type that can be published: use PNG, JPEG, GIF or WebP."}
+            )
         if not image.alt_text.strip():
             raise ValidationError({"images": "Describe the image in words, for people who cannot see it."})
 
@@ -139,7 +144,10 @@ def _verdicts(bot: Bot, post: Post, earlier: tuple[str, ...]) -> list[Verdict]:
         # A person's own words are not memorised, whatever they resemble.
         nearest_shared_run=0 if post.arm == Post.Arm.HUMAN else post.provenance.get("shared_run"),
     )
-    return [Verdict(rule=rule, value=finding.verdict, reason=finding.reason[:300]) for rule, finding in moderate(post.text, context)]
+    return [
+        Verdict(rule=rule, value=finding.verdict, reason=finding.reason[:300])
+        for rule, finding in moderate(post.text, context)
+    ]
 
 
 def _state_after_rules(bot: Bot, verdicts: Sequence[Verdict]) -> PostState:
@@ -154,7 +162,9 @@ def _state_after_rules(bot: Bot, verdicts: Sequence[Verdict]) -> PostState:
 def _save_images(post: Post, images: Sequence[OutgoingImage]) -> None:
     for position, image in enumerate(images):
         digest = hashlib.sha256(image.content).hexdigest()
-        row = PostImage(post=post, position=position, media_type=image.media_type, sha256=digest, alt_text=image.alt_text)
+        row = PostImage(
+            post=post, position=position, media_type=image.media_type, sha256=digest, alt_text=image.alt_text
+        )
         row.file.save(f"{post.pk}-{position}{MEDIA_TYPES[image.media_type]}", ContentFile(image.content), save=False)
         row.save()
 
@@ -165,7 +175,9 @@ def _sign(post: Post, by: str) -> None:
 
 @transaction.atomic
 def approve_post(post_id: uuid.UUID | str, *, seen_sha256: str | None = None) -> Post:
-    """Approve a post as it stands. `seen_sha256` is the payload that the person saw; ValidationError when it has changed since."""
+    """Approve a post as it stands. `seen_sha256` is the payload that the person saw; ValidationError when it has
+    changed since.
+    """
     post = Post.locked(post_id)
     if seen_sha256 and seen_sha256 != post.payload_sha256:
         raise ValidationError("This post was edited after you opened it: look at it again, then approve.")

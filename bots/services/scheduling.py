@@ -75,7 +75,11 @@ def fill_all_slots() -> int:
     """Fill the slots of every bot that has approved posts waiting and a schedule to take them from."""
     given = 0
     # everyone: beat's sweep finds the bots of all organizations, then enters each one's tenant.
-    waiting = Post.everyone.filter(state=PostState.APPROVED, bot__schedules__active=True).values_list("organization_id", "bot_id").distinct()
+    waiting = (
+        Post.everyone.filter(state=PostState.APPROVED, bot__schedules__active=True)
+        .values_list("organization_id", "bot_id")
+        .distinct()
+    )
     for organization_id, bot_id in waiting:
         with tenant(organization_id):
             given += fill_slots(Bot.objects.get(pk=bot_id))
@@ -138,11 +142,15 @@ def _queue_due_of(bot_id: object, now: datetime) -> int:
 
 
 def _sent_late(missed: list[Post], now: datetime) -> Post | None:
-    """The one missed post that may still be sent: the newest slot whose schedule says "late", within its bound. Never a burst."""
+    """The one missed post that may still be sent: the newest slot whose schedule says "late", within its bound. Never
+    a burst.
+    """
     for post in reversed(missed):
         if post.schedule is None:  # “publish now” was pressed while nothing ran
             return post
-        if post.schedule.misfire == Schedule.Misfire.LATE and now - _slot(post) <= timedelta(minutes=post.schedule.misfire_minutes):
+        if post.schedule.misfire == Schedule.Misfire.LATE and now - _slot(post) <= timedelta(
+            minutes=post.schedule.misfire_minutes
+        ):
             return post
     return None
 

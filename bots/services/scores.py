@@ -25,7 +25,9 @@ RETRY = timedelta(seconds=60)
 
 
 def read_due_scores() -> int:
-    """Read the reactions of every post whose next reading is due, one batch per connection. Returns how many were read."""
+    """Read the reactions of every post whose next reading is due, one batch per connection. Returns how many were
+    read.
+    """
     # everyone: beat's sweep finds what is due in all organizations, then enters each one's tenant.
     due = Post.everyone.filter(next_reading_at__lte=clock.now(), state=PostState.PUBLISHED)
     batches: dict[tuple[UUID, UUID], list[UUID]] = defaultdict(list)
@@ -93,12 +95,15 @@ def _book_reading(post: Post, reading: Reading | None, now: datetime, speed: flo
 
 
 def give_reward(bot: Bot, post: Post, observation: ScoreObservation) -> Reward | None:
-    """Compute a post's reward from an observation by the bot's formula. None, and a line in the log, when the formula has no value for it."""
+    """Compute a post's reward from an observation by the bot's formula. None, and a line in the log, when the formula
+    has no value for it.
+    """
     try:
         value = scoring.evaluate(bot.score_formula, observation.metrics, observation.followers, observation.age_seconds)
     except scoring.FormulaError as error:
         log.warning("post %s: no reward: %s", post.pk, error)
         return None
+    reward: Reward
     reward, _ = Reward.objects.update_or_create(
         post=post,
         defaults={"observation": observation, "value": value, "formula": bot.score_formula, "computed_at": clock.now()},

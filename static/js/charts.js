@@ -152,7 +152,7 @@
           y: false,
           sync: this.figure.dataset.kind ? { key: `kilroy-${this.figure.dataset.kind}` } : undefined,
         },
-        scales: { x: { time: false, range: (_u, min, max) => (min === max ? [min - 1, max + 1] : [min, max]) }, y: { range: (_u, min, max) => this.range(min, max) } },
+        scales: { x: { time: false, range: () => this.span() }, y: { range: (_u, min, max) => this.range(min, max) } },
         axes: [
           axis({ label: undefined, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000], grid: { show: false }, size: 28, values: (_u, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? tick : "")) }),
           axis({ size: 46, values: (_u, ticks) => ticks.map((tick) => String(+tick.toFixed(3)).replace("-", "−")) }),
@@ -167,6 +167,11 @@
     fewPoints(plot, index) {
       const shown = plot.data[index].reduce((n, value, at) => (value === null ? n : [...n, at]), []);
       return shown.length <= 30 ? shown : [];
+    }
+
+    span() {
+      const xs = this.data[0];
+      return xs.length > 1 ? [xs[0], xs.at(-1)] : [xs[0] - 1, xs[0] + 1];
     }
 
     range(min, max) {

@@ -7,13 +7,13 @@ class EngineError(Exception):
     """Base of the engine's own errors; the message is fit to be shown to a person."""
 
 
-class ModelUnavailable(EngineError):  # noqa: N818 - reads as what happened
+class ModelUnavailable(EngineError):
     """A language model cannot be had: unknown name, no network, unsafe weights, or a tokenizer without an end token."""
 
 
-class CorruptWeights(EngineError):  # noqa: N818 - reads as what happened
+class CorruptWeights(EngineError):
     """Stored weights differ from what was written: the checksum does not match or the file cannot be read."""
 
 
-class TrainingDiverged(EngineError):  # noqa: N818 - reads as what happened
+class TrainingDiverged(EngineError):
     """The loss stopped being a number; the last good checkpoint is untouched."""

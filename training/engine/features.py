@@ -59,7 +59,9 @@ class FeatureSpace:
         raw = cls(centre, axes, vocabulary, rarity, word_axes, np.zeros(width), np.ones(width))
         columns = raw._columns(texts, encoding)[standard]
         spread = columns.std(axis=0)
-        return cls(centre, axes, vocabulary, rarity, word_axes, columns.mean(axis=0), np.where(spread > 1e-9, spread, 1.0))
+        return cls(
+            centre, axes, vocabulary, rarity, word_axes, columns.mean(axis=0), np.where(spread > 1e-9, spread, 1.0)
+        )
 
     @property
     def kinds(self) -> NDArray[np.int64]:
@@ -85,7 +87,9 @@ class FeatureSpace:
     def from_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> FeatureSpace:
         """The space whose `arrays` these are. Raises KeyError or ValueError when they are not."""
         terms = json.loads(stored["vocabulary"].tobytes().decode())
-        return cls(vocabulary={term: place for place, term in enumerate(terms)}, **{name: stored[name] for name in _ARRAYS})
+        return cls(
+            vocabulary={term: place for place, term in enumerate(terms)}, **{name: stored[name] for name in _ARRAYS}
+        )
 
     def _columns(self, texts: Sequence[str], encoding: Encoding) -> FloatArray:
         bags = _Bags(texts, self.vocabulary, self.rarity)
@@ -170,9 +174,12 @@ def _surface(text: str, vocabulary: dict[str, int]) -> list[float]:
         sum(not character.isalnum() and not character.isspace() for character in text) / length,
         float("?" in text),
         float("!" in text),
-        float(any(mark in text for mark in "\"“”[](){}")),
+        float(any(mark in text for mark in '"“”[](){}')),
         float(":" in text),
-        float(bool(tokens) and tokens[0] in {"how", "what", "why", "who", "when", "where", "which", "is", "are", "do", "does"}),
+        float(
+            bool(tokens)
+            and tokens[0] in {"how", "what", "why", "who", "when", "where", "which", "is", "are", "do", "does"}
+        ),
         float(any(token in {"i", "i'm", "my", "me", "we", "our", "you", "your"} for token in tokens)),
     ]
 

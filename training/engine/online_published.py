@@ -76,7 +76,5 @@ def _propose(given: RoundInput, bench: Bench, policy: CausalLanguageModel) -> li
         samples: list[Sample] = rounds.draw(model, _SPARE * count, params) if count else []
         for sample in choose_plain(samples, count, guard):
             nearest, run = bench.training.nearest(sample.text)
-            proposals.append(
-                Proposal(sample.text, arm, sample.logprob, params, nearest_text=nearest, shared_run=run)
-            )
+            proposals.append(Proposal(sample.text, arm, sample.logprob, params, nearest_text=nearest, shared_run=run))
     return proposals

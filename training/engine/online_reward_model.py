@@ -137,7 +137,9 @@ def _learn(now: _Round, algorithm: Algorithm, on_step: OnStep) -> int:
         params = LossParams(beta=controller.beta, advantage_clip=config.advantage_clip)
         step = trainer.step(samples, _worth(now, samples), params, kl_limit=2 * target)
         if step.outcome == "not_finite":
-            now.decisions.append("A policy step was left out: its loss or gradient was not a number. The policy stays as it was.")
+            now.decisions.append(
+                "A policy step was left out: its loss or gradient was not a number. The policy stays as it was."
+            )
             break
         now.metrics |= step.metrics
         on_step(number, step.metrics)

@@ -66,7 +66,9 @@ def standardise(values: ArrayLike, clip: float = 3.0) -> FloatArray:
     result = np.full(numbers.shape, np.nan)
     if present.any():
         spread = numbers[present].std()
-        result[present] = np.clip((numbers[present] - numbers[present].mean()) / spread, -clip, clip) if spread > 0 else 0.0
+        result[present] = (
+            np.clip((numbers[present] - numbers[present].mean()) / spread, -clip, clip) if spread > 0 else 0.0
+        )
     return result
 
 

@@ -15,7 +15,7 @@ Role = Literal["text", "score", "author", "community", "created_at", "reply_to_t
 ROLES: tuple[Role, ...] = ("text", "score", "author", "community", "created_at", "reply_to_text")
 
 
-class ImportRefused(Exception):  # noqa: N818 - what happens to the file, in the words of the page
+class ImportRefused(Exception):
     """The file cannot be imported at all. `str()` says why and what to do next.
 
     `row`: where reading stopped (1-based), where it is known. `columns_found`: what the person can choose the columns

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
-from typing import Any
+from typing import Any, BinaryIO, cast
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -25,18 +25,25 @@ log = logging.getLogger(__name__)
 BATCH = 2000
 
 
-def upload_dataset(bot: Bot, file: UploadedFile, *, name: str, source: str, licence: str, may_learn: bool) -> Dataset:
+def upload_dataset(
+    bot: Bot, file: UploadedFile[Any], *, name: str, source: str, licence: str, may_learn: bool
+) -> Dataset:
     """Keep an uploaded file and look through it: the preview says what an import would keep, drop and refuse.
 
-    A file of which nothing can be imported becomes a refused dataset with the reason. Raises ValidationError for missing answers.
+    A file of which nothing can be imported becomes a refused dataset with the reason. Raises ValidationError for
+    missing answers.
     """
-    dataset = Dataset(bot=bot, name=name, source=source, licence=licence, may_learn=may_learn, filename=(file.name or "upload")[:200])
+    dataset = Dataset(
+        bot=bot, name=name, source=source, licence=licence, may_learn=may_learn, filename=(file.name or "upload")[:200]
+    )
     dataset.full_clean(exclude=["organization", "file"], validate_constraints=False)
     dataset.file.save(dataset.filename, file, save=False)
     with transaction.atomic():
         dataset.save()
         audit.record(
-            "dataset.upload", dataset, after={"name": name, "source": source, "licence": licence, "may_learn": may_learn}
+            "dataset.upload",
+            dataset,
+            after={"name": name, "source": source, "licence": licence, "may_learn": may_learn},
         )
     return look_through(dataset)
 
@@ -45,7 +52,7 @@ def look_through(dataset: Dataset, columns: dict[str, str | None] | None = None)
     """Preview the dataset's file, with the given columns where the person chose them."""
     try:
         with dataset.file.open("rb") as stream:
-            found = preview(stream, dataset.filename, _columns(columns))
+            found = preview(_binary(stream), dataset.filename, _columns(columns))
     except ImportRefused as refusal:
         dataset.state, dataset.error = Dataset.State.REFUSED, str(refusal)[:500]
         dataset.preview = {"columns_found": list(refusal.columns_found)}
@@ -68,13 +75,20 @@ def look_through(dataset: Dataset, columns: dict[str, str | None] | None = None)
     return dataset
 
 
+def _binary(file: Any) -> BinaryIO:
+    """Django's file objects do what BinaryIO says, without saying so."""
+    return cast(BinaryIO, file)
+
+
 def _columns(columns: dict[str, str | None] | None) -> Columns | None:
     if not columns or not any(columns.values()):
         return None
     try:
         return Columns(**{role: name or None for role, name in columns.items()})
     except TypeError:
-        raise ValidationError({"columns": f"Columns can be given for: {', '.join(Columns.__dataclass_fields__)}."}) from None
+        raise ValidationError(
+            {"columns": f"Columns can be given for: {', '.join(Columns.__dataclass_fields__)}."}
+        ) from None
 
 
 def _sample(row: ImportedRow) -> dict[str, Any]:
@@ -93,11 +107,14 @@ def request_import(dataset_id: UUID | str, *, only_good: bool = False) -> Datase
     """Start importing a previewed dataset. Raises ValidationError when it has problems and `only_good` was not said."""
     dataset = Dataset.locked(dataset_id)
     if dataset.state != Dataset.State.UPLOADED:
-        raise ValidationError(f"This dataset is “{dataset.get_state_display()}”: only one that waits for your decision can be imported.")
+        raise ValidationError(
+            f"This dataset is “{dataset.get_state_display()}”: only one that waits for your decision can be imported."
+        )
     problems = dataset.preview.get("problem_count", 0)
     if problems and not only_good:
         raise ValidationError(
-            f"{problems} rows are broken. Mend the file and upload it again, or choose to import the good rows only (only_good)."
+            f"{problems} rows are broken. Mend the file and upload it again, "
+            "or choose to import the good rows only (only_good)."
         )
     dataset.state, dataset.only_good = Dataset.State.IMPORTING, only_good
     dataset.save(update_fields=["state", "only_good"])
@@ -108,13 +125,15 @@ def request_import(dataset_id: UUID | str, *, only_good: bool = False) -> Datase
 
 @transaction.atomic
 def import_dataset(dataset_id: UUID | str) -> Dataset:
-    """Turn the file's good rows into examples: all of them or, if anything fails, none. Running twice changes nothing."""
+    """Turn the file's good rows into examples: all of them or, if anything fails, none. Running twice changes
+    nothing.
+    """
     dataset = Dataset.locked(dataset_id)
     if dataset.state != Dataset.State.IMPORTING:
         return dataset
     try:
         with transaction.atomic(), dataset.file.open("rb") as stream:
-            rows = read(stream, dataset.format, _columns(dataset.columns))
+            rows = read(_binary(stream), dataset.format, _columns(dataset.columns))
             count = 0
             examples = _examples(dataset, rows)
             while batch := list(islice(examples, BATCH)):

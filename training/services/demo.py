@@ -1,4 +1,6 @@
-"""The demo: an organization with one bot, its sandbox, its dataset, and the run that teaches it, all made by the ordinary services."""
+"""The demo: an organization with one bot, its sandbox, its dataset, and the run that teaches it, all made by the
+ordinary services.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What the services need of the learning engine. `training.gpu` fulfils it in the training worker; nobody else loads torch."""
+"""What the services need of the learning engine. `training.gpu` fulfils it in the training worker; nobody else loads
+torch.
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from typing import Any
 
 from accounts import clock
 from accounts.doorbell import ring
@@ -23,7 +24,9 @@ HELDOUT_SHARE = 0.1
 
 
 def split(run: Run) -> tuple[list[str], list[str]]:
-    """The run's texts: all but the newest tenth to train on, the newest tenth held out. Rows without a time count in file order."""
+    """The run's texts: all but the newest tenth to train on, the newest tenth held out. Rows without a time count in
+    file order.
+    """
     rows = Example.objects.filter(dataset=run.dataset_id, may_learn=True).order_by("posted_at", "position")
     texts = list(rows.values_list("text", flat=True))
     heldout = max(1, round(len(texts) * HELDOUT_SHARE))
@@ -52,7 +55,11 @@ def advance(run: Run, engine: Engine) -> None:
             on_step=recorder.on_step,
             on_samples=recorder.on_samples,
         )
-    progress = {"step": report.step, "total": report.total_steps, "best_heldout_loss": report.best_heldout_loss}
+    progress: dict[str, Any] = {
+        "step": report.step,
+        "total": report.total_steps,
+        "best_heldout_loss": report.best_heldout_loss,
+    }
     if watch.lost:
         return
     if report.finished or watch.wish == Run.Wish.STOP:
@@ -64,7 +71,9 @@ def advance(run: Run, engine: Engine) -> None:
 
 
 class _Watch:
-    """Asked before every step whether to end the slice: time is up, somebody wants the run to pause or stop, or the lease is lost."""
+    """Asked before every step whether to end the slice: time is up, somebody wants the run to pause or stop, or the
+    lease is lost.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -89,7 +98,7 @@ def _mark_running(run: Run) -> None:
         live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": run.state, "kind": run.kind})
 
 
-def _finish(run: Run, engine: Engine, report: FinetuneReport, progress: dict[str, object], *, stopped: bool) -> None:
+def _finish(run: Run, engine: Engine, report: FinetuneReport, progress: dict[str, Any], *, stopped: bool) -> None:
     workdir = artifacts.work_folder("finetune", run.pk)
     existing = ModelVersion.objects.filter(run=run).first()  # a kill between storing the version and ending the run
     if existing is None and report.best_heldout_loss is None:

@@ -23,7 +23,12 @@ ANSWER = "training.tasks.gpu_answer_generation"
 
 @transaction.atomic
 def request_generation(
-    bot: Bot, *, prompt: str = "", count: int = 1, params: dict[str, Any] | None = None, version: ModelVersion | None = None
+    bot: Bot,
+    *,
+    prompt: str = "",
+    count: int = 1,
+    params: dict[str, Any] | None = None,
+    version: ModelVersion | None = None,
 ) -> Generation:
     """Ask for `count` texts from a version (the current one unless given). Raises ValidationError."""
     version = version or versions.current_version(bot)

@@ -1,4 +1,6 @@
-"""Rounds of online learning: due when enough rewards have come in, unique on (run, number), finished in one transaction."""
+"""Rounds of online learning: due when enough rewards have come in, unique on (run, number), finished in one
+transaction.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ def is_due(run: Run, config: OnlineRunConfig) -> bool:
     fresh = history.rewarded_count(run.bot) - last.scored_posts
     if fresh >= config.min_new_scores and history.upcoming_count(run.bot) < config.queue_ahead:
         return True
-    # Nothing under way that could bring more rewards (people declined some, a reading failed for good): go on with what there is.
+    # Nothing under way that could bring more rewards (people declined some, a reading failed for good): go on with what
+    # there is.
     return history.upcoming_count(run.bot) == 0 and history.awaiting_reward(run.bot) == 0
 
 
@@ -45,7 +48,9 @@ def advance(run: Run, engine: Engine) -> None:
     if not is_due(run, config):
         runs.release(run, state=Run.State.RUNNING)
         return
-    Run.objects.filter(pk=run.pk, fence=run.fence).update(state=Run.State.RUNNING, started_at=run.started_at or clock.now())
+    Run.objects.filter(pk=run.pk, fence=run.fence).update(
+        state=Run.State.RUNNING, started_at=run.started_at or clock.now()
+    )
     if run.state != Run.State.RUNNING:
         run.state = Run.State.RUNNING
         live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": run.state, "kind": run.kind})
@@ -54,7 +59,9 @@ def advance(run: Run, engine: Engine) -> None:
 
 
 def _play(run: Run, config: OnlineRunConfig, engine: Engine) -> None:
-    """Play the next round. A kill in the middle leaves no trace in the database: the round is played again from the same inputs."""
+    """Play the next round. A kill in the middle leaves no trace in the database: the round is played again from the
+    same inputs.
+    """
     began = time.monotonic()
     last = run.rounds.order_by("-number").first()
     number = 0 if last is None else last.number + 1
@@ -92,9 +99,12 @@ class _Renewing:
 
 
 def versions_of(run: Run) -> tuple[ModelVersion, ModelVersion]:
-    """The policy (the bot's current version, so that a roll-back counts at once) and its frozen reference (the lineage's fine-tuned start)."""
+    """The policy (the bot's current version, so that a roll-back counts at once) and its frozen reference (the
+    lineage's fine-tuned start).
+    """
     policy = versions.current_version(run.bot) or run.start_version
-    assert policy is not None and run.start_version is not None  # the database's check on online runs
+    assert policy is not None
+    assert run.start_version is not None  # the database's check on online runs
     reference = run.start_version
     while reference.kind == ModelVersion.Kind.ONLINE and reference.parent is not None:
         reference = reference.parent
@@ -117,14 +127,22 @@ def _input(
         learning_posts=wanted - baseline,
         baseline_posts=baseline,
         config=config.engine(),
-        seed=(run.pk.int ^ number) & 0x7FFFFFFF if not run.config.get("extra", {}).get("seed") else int(run.config["extra"]["seed"]) + number,
+        seed=(run.pk.int ^ number) & 0x7FFFFFFF
+        if not run.config.get("extra", {}).get("seed")
+        else int(run.config["extra"]["seed"]) + number,
         state=last.engine_state if last else {},
     )
 
 
 def _baseline_posts(run: Run, config: OnlineRunConfig, wanted: int) -> int:
-    """How many of the wanted posts go to the baseline arm, so that its share over the whole run is what was asked for."""
-    arms = list(run.bot.posts.exclude(arm="human").exclude(state__in=["declined", "blocked", "cancelled"]).values_list("arm", flat=True))
+    """How many of the wanted posts go to the baseline arm, so that its share over the whole run is what was asked
+    for.
+    """
+    arms = list(
+        run.bot.posts.exclude(arm="human")
+        .exclude(state__in=["declined", "blocked", "cancelled"])
+        .values_list("arm", flat=True)
+    )
     owed = config.baseline_share * (len(arms) + wanted) - arms.count("baseline")
     return min(wanted, max(0, round(owed)))
 
@@ -140,7 +158,9 @@ def _book(
     scored: int,
     seconds: float,
 ) -> None:
-    """Everything a round leaves in the database, at once: its row, metrics, the current version and the proposed posts."""
+    """Everything a round leaves in the database, at once: its row, metrics, the current version and the proposed
+    posts.
+    """
     Round.objects.create(
         run=run,
         number=number,

@@ -34,8 +34,8 @@ def start_finetune(
 ) -> Run:
     """Start fine-tuning the bot's base model on a dataset; `then_online` starts online learning from the result.
 
-    Raises ValidationError when the dataset is not ready, too small or may not be learned from, the configuration is wrong, or another run
-    of this bot is under way.
+    Raises ValidationError when the dataset is not ready, too small or may not be learned from, the configuration is
+    wrong, or another run of this bot is under way.
     """
     if dataset.bot_id != bot.pk or dataset.state != Dataset.State.READY:
         raise ValidationError({"dataset": "Choose a dataset of this bot that has been imported."})
@@ -44,7 +44,10 @@ def start_finetune(
         raise ValidationError({"dataset": "Nobody has recorded that a model may learn from this dataset (may_learn)."})
     if dataset.example_count < SMALLEST_DATASET:
         raise ValidationError(
-            {"dataset": f"The dataset has {dataset.example_count} posts; fine-tuning needs at least {SMALLEST_DATASET}."}
+            {
+                "dataset": f"The dataset has {dataset.example_count} posts; "
+                f"fine-tuning needs at least {SMALLEST_DATASET}."
+            }
         )
     full = configs.as_json(configs.finetune(config or {}))
     if then_online is not None:
@@ -54,14 +57,18 @@ def start_finetune(
 
 @transaction.atomic
 def start_online(bot: Bot, start_version: ModelVersion, config: dict[str, Any] | None = None) -> Run:
-    """Start online learning from a version; the fine-tuned one it descends from is the reference and the baseline arm.
+    """Start online learning from a version; the fine-tuned one it descends from is the reference and the baseline
+    arm.
 
-    Raises ValidationError when the version is another bot's, the configuration is wrong, or another run of this bot is under way.
+    Raises ValidationError when the version is another bot's, the configuration is wrong, or another run of this bot
+    is under way.
     """
     if start_version.bot_id != bot.pk:
         raise ValidationError({"start_version": "Choose a model version of this bot."})
     if not bot.connection.may_learn:
-        raise ValidationError({"bot": "Nobody has recorded that a model may learn from this account's reactions (may_learn)."})
+        raise ValidationError(
+            {"bot": "Nobody has recorded that a model may learn from this account's reactions (may_learn)."}
+        )
     full = configs.as_json(configs.online(config or {}))
     full["max_length"] = min(full["max_length"], bot.connection.capabilities.max_length)
     return _start(Run(bot=bot, kind=Run.Kind.ONLINE, start_version=start_version, config=full))
@@ -72,7 +79,9 @@ def _start(run: Run) -> Run:
         with transaction.atomic():
             run.save()
     except IntegrityError:  # UNIQUE(bot) over living runs
-        raise ValidationError("Another run of this bot is under way: stop it first, or wait until it has finished.") from None
+        raise ValidationError(
+            "Another run of this bot is under way: stop it first, or wait until it has finished."
+        ) from None
     audit.record("run.start", run, after={"kind": run.kind, "config": run.config})
     live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": run.state, "kind": run.kind})
     ring(ADVANCE, run.organization_id, run.pk)
@@ -131,7 +140,7 @@ def wish_of(run: Run) -> str:
 
 @transaction.atomic
 def release(run: Run, **fields: Any) -> bool:
-    """Give the lease back and book how the slice ended. False, and nothing booked, when the lease was lost meanwhile."""
+    """Give the lease back and book how the slice ended. False, and nothing booked, when the lease was lost."""
     booked = Run.objects.filter(pk=run.pk, fence=run.fence).update(lease_until=None, owner="", **fields)
     if booked and "state" in fields and fields["state"] != run.state:
         audit.record("run.state", run, before={"state": run.state}, after={"state": fields["state"]})
@@ -141,7 +150,9 @@ def release(run: Run, **fields: Any) -> bool:
 
 
 def obey(run: Run) -> bool:
-    """Carry out a wish to pause or stop an online run, or a fine-tuning run that has not begun. Returns whether it was one."""
+    """Carry out a wish to pause or stop an online run, or a fine-tuning run that has not begun. Returns whether it
+    was one.
+    """
     if run.wish == Run.Wish.PAUSE:
         release(run, state=Run.State.PAUSED)
     elif run.wish == Run.Wish.STOP:

@@ -37,9 +37,7 @@ class Recorder:
     def on_samples(self, step: int, texts: list[str]) -> None:
         with transaction.atomic():
             SampleSet.objects.update_or_create(run=self.run, step=step, defaults={"texts": list(texts)})
-            live.tell(
-                self.run.bot_id, {"type": "samples", "run": str(self.run.pk), "step": step, "texts": list(texts)}
-            )
+            live.tell(self.run.bot_id, {"type": "samples", "run": str(self.run.pk), "step": step, "texts": list(texts)})
 
     def flush(self) -> None:
         points = list({(name, step): (name, step, value) for name, step, value in self._points}.values())
@@ -57,5 +55,10 @@ class Recorder:
             )
             live.tell(
                 self.run.bot_id,
-                {"type": "metrics", "run": str(self.run.pk), "kind": self.run.kind, "points": [list(p) for p in points]},
+                {
+                    "type": "metrics",
+                    "run": str(self.run.pk),
+                    "kind": self.run.kind,
+                    "points": [list(p) for p in points],
+                },
             )

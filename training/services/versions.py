@@ -46,7 +46,9 @@ def create_version(
 
 @transaction.atomic
 def make_current(version_id: UUID | str) -> ModelVersion:
-    """Make a version the one that its bot speaks with: promoting a new one and rolling back to an old one are the same act."""
+    """Make a version the one that its bot speaks with: promoting a new one and rolling back to an old one are the
+    same act.
+    """
     version = ModelVersion.locked(version_id)
     before = ModelVersion.objects.filter(bot=version.bot_id, is_current=True).first()
     if before is not None and before.pk == version.pk:
@@ -55,7 +57,10 @@ def make_current(version_id: UUID | str) -> ModelVersion:
     version.is_current = True
     version.save(update_fields=["is_current"])
     audit.record(
-        "version.make_current", version, before={"number": before.number if before else None}, after={"number": version.number}
+        "version.make_current",
+        version,
+        before={"number": before.number if before else None},
+        after={"number": version.number},
     )
     live.tell(version.bot_id, {"type": "version", "version": str(version.pk), "number": version.number})
     return version

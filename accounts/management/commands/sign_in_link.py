@@ -15,12 +15,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         who = parser.add_mutually_exclusive_group(required=True)
         who.add_argument("email", nargs="?", help="the person's e-mail address")
-        who.add_argument("--demo", action="store_const", const=DEMO_EMAIL, dest="email", help="the demo account")
+        who.add_argument("--demo", action="store_true", help="the demo account")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        user = User.objects.filter(email__iexact=options["email"], is_active=True).first()
+        email = DEMO_EMAIL if options["demo"] else options["email"]
+        user = User.objects.filter(email__iexact=email, is_active=True).first()
         if user is None:
             raise CommandError(
-                f"Nobody here has the address {options['email']}. Create the person first: manage.py createsuperuser"
+                f"Nobody here has the address {email}. Create the person first: manage.py createsuperuser"
             )
         self.stdout.write(settings.PUBLIC_URL + sign_in_link(user))

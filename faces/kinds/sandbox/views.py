@@ -42,7 +42,9 @@ def feed(request: OrganizationRequest, connection_id: UUID) -> HttpResponse:
                 "at": post.published_at,
                 "images": [
                     {
-                        "url": reverse("faces:sandbox-image", args=[request.organization.slug, connection.pk, image["sha256"]]),
+                        "url": reverse(
+                            "faces:sandbox-image", args=[request.organization.slug, connection.pk, image["sha256"]]
+                        ),
                         "alt_text": image["alt_text"],
                     }
                     for image in post.images
@@ -70,5 +72,7 @@ def image(request: OrganizationRequest, connection_id: UUID, sha256: str) -> Htt
         for described in images:
             if described["sha256"] == sha256:
                 file = default_storage.open(image_name(connection.pk, sha256))
-                return FileResponse(file, content_type=described["media_type"], headers={"X-Content-Type-Options": "nosniff"})
+                return FileResponse(
+                    file, content_type=described["media_type"], headers={"X-Content-Type-Options": "nosniff"}
+                )
     raise Http404

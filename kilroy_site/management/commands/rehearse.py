@@ -62,7 +62,9 @@ class Command(BaseCommand):
 
 @contextmanager
 def _apart() -> Iterator[None]:
-    """A database, a folder and a broker of the rehearsal's own: nothing of it reaches the installation's data or workers."""
+    """A database, a folder and a broker of the rehearsal's own: nothing of it reaches the installation's data or
+    workers.
+    """
     with tempfile.TemporaryDirectory(prefix="kilroy-rehearsal-") as folder:
         layers = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
         media = str(Path(folder) / "media")

@@ -32,7 +32,9 @@ ALGORITHMS: dict[str, Algorithm] = {
     "reward_model_rloo": Algorithm(
         "Reward model and leave-one-out policy gradient", "training.engine.algorithms.rloo:loss", "unpublished"
     ),
-    "reinforce": Algorithm("Plain REINFORCE, as the first Kilroy", "training.engine.algorithms.reinforce:loss", "published"),
+    "reinforce": Algorithm(
+        "Plain REINFORCE, as the first Kilroy", "training.engine.algorithms.reinforce:loss", "published"
+    ),
 }
 
 
