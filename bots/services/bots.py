@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -12,6 +14,8 @@ from bots import live, scoring, slots
 from bots.models import Bot, Post, Schedule
 from bots.states import PostState
 from faces.models import Connection
+
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 @transaction.atomic
@@ -44,6 +48,7 @@ def _check(bot: Bot) -> None:
     if not bot.name:
         raise ValidationError({"name": "Give the bot a name."})
     bot.clean_fields(exclude=["organization"])
+    _check_base_model(bot.base_model)
     try:
         scoring.check(bot.score_formula, bot.connection.capabilities.metrics)
     except scoring.FormulaError as error:
@@ -62,6 +67,23 @@ def _check(bot: Bot) -> None:
         )
     if not isinstance(bot.blocklist, list) or not all(isinstance(word, str) and word.strip() for word in bot.blocklist):
         raise ValidationError({"blocklist": "Give a list of words or phrases."})
+
+
+def _check_base_model(name: str) -> None:
+    """Refuse what can be no model's name. Whether the hub has it is found out by the training worker, which says so in
+    its run.
+    """
+    if "/" in name and Path(name).is_absolute():
+        if not (Path(name) / "config.json").is_file():
+            raise ValidationError(
+                {"base_model": f"There is no model in the folder {name}: it needs a config.json and safetensors."}
+            )
+    elif not HUB_NAME.fullmatch(name) or ".." in name:
+        raise ValidationError(
+            {
+                "base_model": f"“{name}” is no model's name. Use “starter”, a name of the hub like gpt2, or the absolute path of a folder."
+            }
+        )
 
 
 @transaction.atomic
