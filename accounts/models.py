@@ -24,6 +24,11 @@ class UserManager(BaseUserManager["User"]):
         user.save(using=self._db)
         return user
 
+    def get_by_natural_key(self, email: str | None) -> User:
+        """The person with this address, in any case. Raises DoesNotExist."""
+        user: User = self.get(email__iexact=email)
+        return user
+
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 

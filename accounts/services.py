@@ -6,6 +6,7 @@ import hashlib
 import secrets
 from datetime import datetime
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -26,6 +27,10 @@ class _SignInLinks(PasswordResetTokenGenerator):
     """Links that sign one person in once: they hash the time of the last sign-in, so using one spends it."""
 
     key_salt = "accounts.sign_in_link"
+
+    def _make_hash_value(self, user: AbstractBaseUser, timestamp: int) -> str:
+        # Django leaves the microseconds out: a link made and used within the second of a sign-in would not be spent.
+        return f"{super()._make_hash_value(user, timestamp)}{user.last_login.isoformat() if user.last_login else ''}"
 
 
 sign_in_links = _SignInLinks()
@@ -92,6 +97,7 @@ def find_token(secret: str) -> ApiToken | None:
     )
     if token is None or (token.expires_at and token.expires_at <= clock.now()):
         return None
+    # everyone: the same token as above; its organization is not active yet.
     ApiToken.everyone.filter(pk=token.pk).update(last_used_at=clock.now())
     return token
 

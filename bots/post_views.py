@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 from accounts.access import OrganizationRequest, organization_page
 from bots import queries
 from bots.forms import PostForm
-from bots.models import Bot, Post, PostImage
+from bots.models import Bot, Post, PostImage, ScoreObservation
 from bots.services import delivery, posts, scheduling
 from bots.states import IllegalTransition, PostState
 from bots.views import add_errors, bot_context, bot_or_404
@@ -96,12 +96,18 @@ def post_detail(request: OrganizationRequest, bot_id: UUID, post_id: UUID) -> Ht
         "post": queries.post_card(bot, post, request.organization.slug),
         "provenance": post.provenance,
         "verdicts": list(post.verdicts.all()),
-        "observations": list(post.observations.all()),
+        "observations": [_with_age(observation) for observation in post.observations.all()],
         "remote_url": post.remote_url,
         "approved_by": post.approved_by,
         "decline_reason": post.decline_reason,
     }
     return render(request, "bots/post_detail.html", context)
+
+
+def _with_age(observation: ScoreObservation) -> dict[str, Any]:
+    minutes = observation.age_seconds // 60
+    label = f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 4320 else f"{minutes // 1440} days"
+    return {"age_label": label, "metrics": observation.metrics, "followers": observation.followers}
 
 
 @require_POST

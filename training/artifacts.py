@@ -20,17 +20,18 @@ class ArtifactError(Exception):
 
 def store_folder(folder: Path, prefix: str) -> tuple[str, int]:
     """Copy a model folder's files into the storage below `prefix`. Returns the SHA-256 of the weights and the size in
-    bytes of everything.
+    bytes of everything. Raises ArtifactError when there are no weights, or when something is stored there already.
     """
-    size = 0
+    checksum, size = sha256_of(folder / WEIGHTS), 0
     for path in sorted(folder.iterdir()):
         if path.is_file():
             with path.open("rb") as file:
                 name = default_storage.save(f"{prefix}/{path.name}", File(file))
             if name != f"{prefix}/{path.name}":
+                default_storage.delete(name)
                 raise ArtifactError(f"{prefix}/{path.name} exists already: artifacts are never overwritten.")
             size += path.stat().st_size
-    return sha256_of(folder / WEIGHTS), size
+    return checksum, size
 
 
 def local_folder(prefix: str) -> Path:

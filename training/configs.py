@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_type_hints
@@ -72,6 +73,8 @@ def finetune(values: Mapping[str, Any]) -> FinetuneConfig:
 def online(values: Mapping[str, Any]) -> OnlineRunConfig:
     """Raises ValidationError naming the setting that is unknown, of the wrong type or out of range."""
     config = OnlineRunConfig(**_checked(OnlineRunConfig, values))
+    if config.min_length > config.max_length:
+        raise ValidationError({"config": "“min_length” must not be larger than “max_length”."})
     if config.algorithm not in ALGORITHMS:
         raise ValidationError(
             {"config": f"There is no algorithm “{config.algorithm}”. Known are: {', '.join(ALGORITHMS)}."}
@@ -109,10 +112,20 @@ def _value(name: str, value: Any, hint: Any) -> Any:
             raise ValidationError({"config": f"“{name}” must be a text."})
         return value
     if hint not in (int, float):
-        return value
+        return _extra(name, value)
     if isinstance(value, bool) or not isinstance(value, int | float) or (hint is int and not float(value).is_integer()):
         raise ValidationError({"config": f"“{name}” must be a {'whole ' if hint is int else ''}number."})
     low, high = RANGES[name]
     if not low <= value <= high:  # also refuses NaN
         raise ValidationError({"config": f"“{name}” must lie between {low} and {high}."})
     return hint(value)
+
+
+def _extra(name: str, value: Any) -> dict[str, float]:
+    numbers = isinstance(value, Mapping) and all(
+        isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+        for number in value.values()
+    )
+    if not numbers:
+        raise ValidationError({"config": f"“{name}” must be an object whose values are numbers."})
+    return dict(value)

@@ -86,7 +86,7 @@ class GpuEngine:
     def generate(self, model: Path, prompts: Sequence[str], params: SamplingParams) -> list[Sample]:
         try:
             return self._model(model).generate(prompts, params)
-        except ValueError as error:
+        except (ValueError, torch.OutOfMemoryError) as error:
             raise EngineError(str(error)) from error
 
     def _model(self, folder: Path) -> LanguageModel:

@@ -57,7 +57,7 @@ def scored_posts(bot: Bot) -> tuple[ScoredPost, ...]:
     rows = (
         Post.objects.filter(bot=bot, reward__isnull=False, published_at__isnull=False)
         .exclude(arm=Post.Arm.HUMAN)
-        .order_by("published_at", "pk")
+        .order_by("published_at", "created_at", "pk")
         .values_list("pk", "text", "arm", "reward__value", "published_at", "provenance")
     )
     scored = []

@@ -81,7 +81,8 @@ def _check_base_model(name: str) -> None:
     elif not HUB_NAME.fullmatch(name) or ".." in name:
         raise ValidationError(
             {
-                "base_model": f"“{name}” is no model's name. Use “starter”, a name of the hub like gpt2, or the absolute path of a folder."
+                "base_model": f"“{name}” is no model's name. Use “starter”, a name of the hub like gpt2, "
+                "or the absolute path of a folder."
             }
         )
 

@@ -249,7 +249,7 @@
     showTable(open) {
       this.tableBox.hidden = !open;
       this.toggle.setAttribute("aria-expanded", String(open));
-      this.toggle.textContent = open ? "Chart" : "Table";
+      this.toggle.lastChild.textContent = open ? "Chart" : "Table"; // the name of the chart before it stays, for people who only hear the button
       if (open) this.fillTable();
     }
 

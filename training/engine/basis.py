@@ -1,4 +1,5 @@
-"""What stays fixed while a bot learns: the feature space, the opinion of the historical scores, samples of the reference.
+"""What stays fixed while a bot learns: the feature space, the opinion of the historical scores, samples of the
+reference.
 
 Made once per run and kept in the run's cache folder; made again, identically, when the folder is empty.
 """
@@ -12,6 +13,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +32,9 @@ HISTORY_PRECISION = 100.0
 MIN_SCORED_HISTORY = 100
 _FOLDS = 5
 _MAKE = 1
-"""Part of the name of a kept basis: raise it when features or opinion are made differently, so that old files are not used."""
+"""Part of the name of a kept basis: raise it when features or opinion are made differently, so that old files are not
+used.
+"""
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ def _opinion(
 
 
 def _without_trend(scores: FloatArray) -> FloatArray:
-    """Scores less a parabola over their order: audiences grow, and old posts are not worse for having had a small one."""
+    """Scores less a parabola over their order: audiences grow, and old posts are not worse for a small one."""
     order = np.linspace(-1.0, 1.0, len(scores))
     return scores - np.polynomial.Polynomial.fit(order, scores, 2)(order)
 
@@ -138,7 +142,8 @@ def _save(basis: Basis, path: Path) -> None:
     texts = np.frombuffer(json.dumps(basis.reference_texts).encode(), dtype=np.uint8)
     aside = path.with_name("aside-" + path.name)
     with aside.open("wb") as file:
-        np.savez(file, opinion=basis.history.weights, numbers=numbers, texts=texts, **basis.space.arrays())
+        arrays: dict[str, Any] = {**basis.space.arrays(), "opinion": basis.history.weights}
+        np.savez(file, numbers=numbers, texts=texts, **arrays)
     aside.replace(path)
 
 

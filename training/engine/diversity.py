@@ -12,7 +12,9 @@ from training.engine.words import Gram, ngrams, words
 
 
 def distinct_n(texts: Sequence[str], size: int = 2) -> float:
-    """Different word n-grams over all word n-grams (Li et al. 2016); 0 for no words. Depends on the set's size: see `distinct_at`."""
+    """Different word n-grams over all word n-grams (Li et al. 2016); 0 for no words. Depends on the set's size: see
+    `distinct_at`.
+    """
     grams = [gram for text in texts for gram in ngrams(words(text), size)]
     return len(set(grams)) / len(grams) if grams else 0.0
 
@@ -26,7 +28,8 @@ def distinct_at(texts: Sequence[str], count: int, size: int = 2, draws: int = 8,
 
 
 def self_bleu(texts: Sequence[str], longest: int = 3, limit: int = 64) -> float:
-    """Mean BLEU of each text against all the others (Zhu et al. 2018, "Texygen"), n-grams up to `longest`, at most `limit` texts.
+    """Mean BLEU of each text against all the others (Zhu et al. 2018, "Texygen"), n-grams up to `longest`, at most
+    `limit` texts.
 
     Precisions are smoothed by +1 (Lin and Och 2004) beyond single words; 0 for fewer than two texts.
     """
@@ -59,7 +62,7 @@ def _gram_counts(text: str, longest: int) -> list[Counter[Gram]]:
 
 
 def _two_highest(counts: Sequence[Counter[Gram]]) -> dict[Gram, tuple[int, int]]:
-    """Per n-gram its two highest counts over the texts: leaving a text out then needs no second pass over the others."""
+    """Per n-gram its two highest counts over the texts: leaving a text out then needs no second pass."""
     tops: dict[Gram, tuple[int, int]] = {}
     for counter in counts:
         for gram, count in counter.items():
@@ -81,7 +84,7 @@ def _bleu(own: list[Counter[Gram]], tops: list[dict[Gram, tuple[int, int]]], len
             return 0.0
         logs.append(math.log(precision))
     length = sum(own[0].values())
-    others = [other for other in lengths]
+    others = list(lengths)
     others.remove(length)
     closest = min(others, key=lambda other: (abs(other - length), other))
     brevity = 1.0 if length >= closest else math.exp(1 - closest / length)

@@ -15,7 +15,8 @@ _ROWS = 64
 
 @torch.no_grad()
 def encode(model: CausalLanguageModel, texts: Sequence[str]) -> Encoding:
-    """Each text's hidden states of the middle and the last layer, averaged over its tokens, and its tokens' log-probabilities.
+    """Each text's hidden states of the middle and the last layer, averaged over its tokens, and its tokens'
+    log-probabilities.
 
     Texts longer than the model reads are cut. Texts are read in order of length, which saves padding.
     """

@@ -1,7 +1,7 @@
 """What the reward model sees of a post: the frozen reference model's view of it, its words, its surface, its fluency.
 
-A `FeatureSpace` is fitted once per run, on the history and on samples of the reference, and then frozen: a weight learned in
-round three must mean the same in round thirty.
+A `FeatureSpace` is fitted once per run, on the history and on samples of the reference, and then frozen: a weight
+learned in round three must mean the same in round thirty.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ _CLIP = 4.0
 
 @dataclass(frozen=True)
 class Encoding:
-    """A frozen language model's view of n texts: `pooled` hidden states (n, d); `logprobs` per token, one array a text, nats."""
+    """A frozen language model's view of n texts: `pooled` hidden states (n, d); `logprobs` per token, one array a text,
+    nats.
+    """
 
     pooled: FloatArray
     logprobs: tuple[FloatArray, ...]
@@ -49,7 +51,9 @@ class FeatureSpace:
 
     @classmethod
     def fit(cls, texts: Sequence[str], encoding: Encoding, standard: slice, seed: int) -> FeatureSpace:
-        """Fit the axes on all `texts`; `standard` says which of them set mean 0 and spread 1 (the reference's own samples)."""
+        """Fit the axes on all `texts`; `standard` says which of them set mean 0 and spread 1 (the reference's own
+        samples).
+        """
         centre = encoding.pooled.mean(axis=0)
         axes = principal_axes(encoding.pooled - centre, HIDDEN_COMPONENTS)
         vocabulary, rarity = _vocabulary(texts)
@@ -75,7 +79,7 @@ class FeatureSpace:
         return len(self.centre)
 
     def transform(self, texts: Sequence[str], encoding: Encoding) -> FloatArray:
-        """Features (n, width), in standard units of the reference's samples, clipped at ±4 so that no oddity dominates."""
+        """Features (n, width), in standard units of the reference's samples, clipped at ±4 so that no oddity rules."""
         return np.clip((self._columns(texts, encoding) - self.centre) / self.spread, -_CLIP, _CLIP)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -109,7 +113,9 @@ FLUENCY_COLUMNS = 4
 
 
 def principal_axes(centred: FloatArray, components: int) -> FloatArray:
-    """The leading principal axes (d, ≤ components) of centred rows (n, d), signs fixed so that the result is reproducible."""
+    """The leading principal axes (d, ≤ components) of centred rows (n, d), signs fixed so that the result is
+    reproducible.
+    """
     _, axes = np.linalg.eigh(centred.T @ centred)
     leading = axes[:, ::-1][:, : min(components, *centred.shape)]
     return np.asarray(leading * np.sign(leading[np.abs(leading).argmax(axis=0), np.arange(leading.shape[1])]))
@@ -123,7 +129,9 @@ def _vocabulary(texts: Sequence[str]) -> tuple[dict[str, int], FloatArray]:
 
 
 class _Bags:
-    """Texts as sparse rows of unit length over the vocabulary (binary counts times rarity), kept as (row, column, value)."""
+    """Texts as sparse rows of unit length over the vocabulary (binary counts times rarity), kept as (row, column,
+    value).
+    """
 
     def __init__(self, texts: Sequence[str], vocabulary: dict[str, int], rarity: FloatArray) -> None:
         rows, columns = [], []
@@ -143,7 +151,9 @@ class _Bags:
         return self._multiply(self.rows, self.columns, self.shape[0], axes)
 
     def principal_axes(self, components: int, rng: np.random.Generator) -> FloatArray:
-        """Leading right singular vectors (V, ≤ components) by randomised subspace iteration (Halko et al. 2011, algorithm 4.4)."""
+        """Leading right singular vectors (V, ≤ components) by randomised subspace iteration (Halko et al. 2011,
+        algorithm 4.4).
+        """
         count = min(components, *self.shape)
         if count == 0:
             return np.zeros((self.shape[1], 0))

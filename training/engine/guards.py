@@ -1,4 +1,6 @@
-"""What may be published at all, whatever the reward model thinks: nothing copied, repeated, cut off, too short or too long."""
+"""What may be published at all, whatever the reward model thinks: nothing copied, repeated, cut off, too short or too
+long.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ class TextIndex:
             self._near[gram].append(number)
 
     def containment(self, text: str) -> float:
-        """The largest share of the text's word trigrams (Broder 1997) that one indexed text holds; 0 for a text without words."""
+        """The largest share of the text's word trigrams (Broder 1997) that one indexed text holds; 0 for a text without
+        words.
+        """
         grams = set(ngrams(words(text), 3))
         hits: Counter[int] = Counter()
         for gram in grams:
@@ -44,7 +48,8 @@ class TextIndex:
         return max(hits.values()) / len(grams) if hits else 0.0
 
     def nearest(self, text: str) -> tuple[str, int]:
-        """The indexed text that shares the longest run of characters, and that run's length; ("", 0) when no word is shared.
+        """The indexed text that shares the longest run of characters, and that run's length; ("", 0) when no word is
+        shared.
 
         Runs are looked for in the texts that share most words and pairs of words, rare ones counting more.
         """

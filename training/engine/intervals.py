@@ -1,4 +1,4 @@
-"""Intervals for the difference of two arms: one that may be looked at after every post, one for a single planned look."""
+"""Intervals for the difference of two arms: one that may be looked at after every post, one for a single look."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ class Interval:
 def sequence_radius(deviation: float, count: int, alpha: float, tuned_for: int = 64) -> float:
     """Half-width after `count` observations of the asymptotic confidence sequence for a mean.
 
-    Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas, "Time-uniform central limit theory and asymptotic confidence sequences",
-    Theorem 2.2: σ √(2(tρ²+1)/(t²ρ²) · ln(√(tρ²+1)/α)), with ρ chosen to be narrowest at `tuned_for` observations (their
-    appendix B.2). Valid at every count at once; when the mean drifts it covers the running average of the means.
+    Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas, "Time-uniform central limit theory and asymptotic confidence
+    sequences", Theorem 2.2: σ √(2(tρ²+1)/(t²ρ²) · ln(√(tρ²+1)/α)), with ρ chosen to be narrowest at `tuned_for`
+    observations (their appendix B.2). Valid at every count at once; when the mean drifts it covers the running average
+    of the means.
     """
     rho2 = (-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / tuned_for
     scaled = count * rho2 + 1
@@ -34,10 +35,11 @@ def sequence_radius(deviation: float, count: int, alpha: float, tuned_for: int =
 
 
 def lift_sequence(learning: Sequence[float], baseline: Sequence[float], alpha: float = 0.05) -> Interval | None:
-    """Mean of `learning` minus mean of `baseline` with an anytime-valid 1 − `alpha` interval, or None while either arm is too small.
+    """Mean of `learning` minus mean of `baseline` with an anytime-valid 1 − `alpha` interval, or None while either arm
+    is too small.
 
-    Each arm has its own confidence sequence at α/2 and the half-widths add up (union bound), so the arms may grow at different
-    speeds and the reader may stop whenever they like.
+    Each arm has its own confidence sequence at α/2 and the half-widths add up (union bound), so the arms may grow at
+    different speeds and the reader may stop whenever they like.
     """
     if min(len(learning), len(baseline)) < MIN_POSTS:
         return None
@@ -49,7 +51,8 @@ def lift_sequence(learning: Sequence[float], baseline: Sequence[float], alpha: f
 
 
 def welch(first: Sequence[float], second: Sequence[float]) -> Interval:
-    """Mean of `first` minus mean of `second` with Welch's 95 % interval, for one look at a number of samples fixed beforehand.
+    """Mean of `first` minus mean of `second` with Welch's 95 % interval, for one look at a number of samples fixed
+    beforehand.
 
     Raises ValueError when either has fewer than two numbers.
     """
@@ -82,7 +85,9 @@ def _student_975(freedom: float) -> float:
 
 
 def _student_tail(value: float, freedom: float) -> float:
-    """P(T > value), by Simpson's rule over the angle θ = arctan(t/√ν), where the density is proportional to cos(θ)^(ν−1)."""
+    """P(T > value), by Simpson's rule over the angle θ = arctan(t/√ν), where the density is proportional to
+    cos(θ)^(ν−1).
+    """
     start = math.atan(value / math.sqrt(freedom))
     angles = np.linspace(start, math.pi / 2, 401)
     heights = np.maximum(np.cos(angles), 0.0) ** (freedom - 1)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class KLController:
-    """The price `beta` per nat of KL(policy ‖ reference) per post, adapted towards a target (Ziegler et al. 2019, section 2.2).
+    """The price `beta` per nat of KL(policy ‖ reference) per post, adapted towards a target (Ziegler et al. 2019,
+    section 2.2).
 
     β ← β · exp(rate · error), error = KL/target − 1 clipped to ±1.
     """

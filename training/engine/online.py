@@ -1,6 +1,7 @@
 """One round of online training: learn from the scores that are in, then propose the next posts.
 
-`run_round` is deterministic given its input. Everything between rounds lives in `RoundOutput.state` and in model folders.
+`run_round` is deterministic given its input. Everything between rounds lives in `RoundOutput.state` and in model
+folders.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The plain round: one step on the posts that were published since the last one, with their own rewards, then plain samples."""
+"""The plain round: one step on the posts that were published since the last one, with their own rewards, then plain
+samples.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The default round: normalise, refit the reward model on everything, check it, a few policy steps on unpublished samples,
-then the best of many candidates.
+"""The default round: normalise, refit the reward model on everything, check it, a few policy steps on unpublished
+samples, then the best of many candidates.
 """
 
 from __future__ import annotations
@@ -91,13 +91,16 @@ def _begin(given: RoundInput) -> _Round:
 
 
 def _watch_diversity(now: _Round) -> None:
-    """Keep published posts varied: a price on echoes that follows the measure, and below the floor half the KL and Thompson."""
+    """Keep published posts varied: a price on echoes that follows the measure, and below the floor half the KL and
+    Thompson.
+    """
     ratio = distinct_ratio(now.given.published_texts, now.bench.basis.reference_texts)
     state = now.state
     low = ratio < DIVERSITY_FLOOR or (state.thompson and ratio < DIVERSITY_RECOVERED)
     if low:
         now.decisions.append(
-            f"Posts repeat themselves (distinct-2 at {ratio:.0%} of the untrained model's): less distance allowed, wider choice."
+            f"Posts repeat themselves (distinct-2 at {ratio:.0%} of the untrained model's): "
+            "less distance allowed, wider choice."
         )
     now.state = replace(
         state, price=Variety(state.price).update(ratio).price, kl_factor=0.5 if low else 1.0, thompson=low
@@ -126,7 +129,9 @@ def _may_learn(now: _Round) -> bool:
 
 
 def _learn(now: _Round, algorithm: Algorithm, on_step: OnStep) -> int:
-    """Up to `policy_steps` steps; returns how many changed the policy (pulling it back towards the reference counts as one)."""
+    """Up to `policy_steps` steps; returns how many changed the policy (pulling it back towards the reference counts as
+    one).
+    """
     config = now.given.config
     trainer = PolicyTrainer(now.policy, now.bench.reference, algorithm, config.learning_rate, clip_norm=1.0)
     target = kl_target(config.kl_target, int(np.isfinite(now.rewards).sum()), now.state.kl_factor)
@@ -163,7 +168,9 @@ def _unpublished(now: _Round, count: int, purpose: str) -> list[Sample]:
 
 
 def _worth(now: _Round, samples: Sequence[Sample]) -> list[float]:
-    """What the learner makes of unpublished samples: the expected score, less a fixed cost for what could not be published."""
+    """What the learner makes of unpublished samples: the expected score, less a fixed cost for what could not be
+    published.
+    """
     means, _ = now.predict([sample.text for sample in samples])
     costs = [OBJECTION_COST * bool(now.guard.objection(sample.text, ended=True)) for sample in samples]
     return [float(mean) - cost for mean, cost in zip(means, costs, strict=True)]

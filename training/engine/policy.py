@@ -28,7 +28,7 @@ class Step:
 
 
 class PolicyTrainer:
-    """Steps of Adam on `policy`, held against the frozen `reference`. Moments live as long as the trainer: one round."""
+    """Steps of Adam on `policy`, held against the frozen `reference`. Moments live for one round."""
 
     def __init__(
         self,
@@ -48,8 +48,8 @@ class PolicyTrainer:
     def step(
         self, samples: Sequence[Sample], rewards: Sequence[float], params: LossParams, kl_limit: float = math.inf
     ) -> Step:
-        """One full-batch step on posts and their rewards. The weights are untouched when the loss or a gradient is not finite
-        or the policy is further than `kl_limit` nats per post from the reference.
+        """One full-batch step on posts and their rewards. The weights are untouched when the loss or a gradient is not
+        finite or the policy is further than `kl_limit` nats per post from the reference.
         """
         self._optimizer.zero_grad(set_to_none=True)
         loss, metrics = self._loss(policy_batch(self.policy, self.reference, samples, rewards), params)

@@ -1,5 +1,5 @@
-"""Bayesian linear regression from a post's features to its score in standard units: milliseconds to fit, and it knows what
-it does not know.
+"""Bayesian linear regression from a post's features to its score in standard units: milliseconds to fit, and it knows
+what it does not know.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _SLOPES = (0.5, 2.0)
 class Prior:
     """Gaussian beliefs about D weights before any score: `mean` (D,), `precision` (D,).
 
-    Weights of one number in `groups` (D,), counted from 0, share a scale of their precisions, which the evidence sets; `evidence`
-    is how many pseudo-observations hold each scale (and the noise) at 1.
+    Weights of one number in `groups` (D,), counted from 0, share a scale of their precisions, which the evidence sets;
+    `evidence` is how many pseudo-observations hold each scale (and the noise) at 1.
     """
 
     mean: FloatArray
@@ -34,14 +34,18 @@ class Prior:
 
 @dataclass(frozen=True)
 class Posterior:
-    """What is believed about the weights after the scores: `mean` (D,), `covariance` (D, D), `noise` the score's own variance."""
+    """What is believed about the weights after the scores: `mean` (D,), `covariance` (D, D), `noise` the score's own
+    variance.
+    """
 
     mean: FloatArray
     covariance: FloatArray
     noise: float
 
     def predict(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation (n,) of the expected score (without the noise of a single score) for features (n, D)."""
+        """Mean and standard deviation (n,) of the expected score (without the noise of a single score) for features (n,
+        D).
+        """
         variance = np.einsum("nd,de,ne->n", features, self.covariance, features)
         return features @ self.mean, np.sqrt(np.maximum(variance, 0.0))
 
@@ -51,11 +55,13 @@ class Posterior:
 
 
 def fit(features: FloatArray, targets: FloatArray, prior: Prior, noise: float = 1.0, iterations: int = 25) -> Posterior:
-    """The posterior for `features` (n, D) and `targets` (n,), with the prior's scales and the noise set by the evidence.
+    """The posterior for `features` (n, D) and `targets` (n,), with the prior's scales and the noise set by the
+    evidence.
 
-    MacKay 1992, "Bayesian interpolation", fixed-point updates: a group's scale ← its effective number of parameters / the weighted
-    squared distance of its weights from the prior mean; noise variance ← residual sum of squares / (n − all effective parameters);
-    each softened by `prior.evidence` pseudo-observations that believe in 1 and in `noise`. Without rows the answer is the prior.
+    MacKay 1992, "Bayesian interpolation", fixed-point updates: a group's scale ← its effective number of parameters /
+    the weighted squared distance of its weights from the prior mean; noise variance ← residual sum of squares / (n −
+    all effective parameters); each softened by `prior.evidence` pseudo-observations that believe in 1 and in `noise`.
+    Without rows the answer is the prior.
     """
     residual_targets = targets - features @ prior.mean
     gram, moment = features.T @ features, features.T @ residual_targets
@@ -75,7 +81,9 @@ def fit(features: FloatArray, targets: FloatArray, prior: Prior, noise: float = 
 
 @dataclass(frozen=True)
 class Check:
-    """How predictions made before publication fared. Without enough of them `correlation` and `slope` are None and it passes."""
+    """How predictions made before publication fared. Without enough of them `correlation` and `slope` are None and it
+    passes.
+    """
 
     correlation: float | None
     slope: float | None
@@ -83,7 +91,9 @@ class Check:
 
 
 def check(predicted: Sequence[float], scored: Sequence[float]) -> Check:
-    """Judge the reward model on its last 64 predictions: rank correlation above 0.15 and a regression slope within [0.5, 2]."""
+    """Judge the reward model on its last 64 predictions: rank correlation above 0.15 and a regression slope within
+    [0.5, 2].
+    """
     forecasts, outcomes = np.asarray(predicted[-CHECK_WINDOW:]), np.asarray(scored[-CHECK_WINDOW:])
     if len(forecasts) < CHECK_MINIMUM or forecasts.std() == 0.0:
         return Check(None, None, True)

@@ -16,7 +16,7 @@ from training.engine.basis import Basis, prepare
 from training.engine.encoding import encode
 from training.engine.features import FloatArray
 from training.engine.guards import Guard, TextIndex
-from training.engine.intervals import lift_sequence
+from training.engine.intervals import MIN_POSTS, lift_sequence, sequence_radius
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.selection import RECENT
 from training.engine.types import HistoricPost, OnlineConfig, RoundInput, Sample, SamplingParams, ScoredPost
@@ -27,7 +27,9 @@ _MEMORY = 4096
 
 @dataclass
 class Bench:
-    """What does not change while a bot learns, kept between rounds of one process: reference, basis, index of training texts."""
+    """What does not change while a bot learns, kept between rounds of one process: reference, basis, index of training
+    texts.
+    """
 
     reference: CausalLanguageModel
     basis: Basis
@@ -35,7 +37,9 @@ class Bench:
     _known: OrderedDict[str, FloatArray] = field(default_factory=OrderedDict)
 
     def columns(self, texts: Sequence[str]) -> FloatArray:
-        """The reward model's columns for `texts`; those of published texts are asked for every round, so they are remembered."""
+        """The reward model's columns for `texts`; those of published texts are asked for every round, so they are
+        remembered.
+        """
         missing = list(dict.fromkeys(text for text in texts if text not in self._known))
         if missing:
             for text, row in zip(missing, self.basis.columns(missing, encode(self.reference, missing)), strict=True):
@@ -50,7 +54,9 @@ _benches: OrderedDict[str, Bench] = OrderedDict()
 
 
 def bench(round: RoundInput) -> Bench:
-    """The bench for a round: remembered (the last two are), or made from the reference's folder and the run's cache folder."""
+    """The bench for a round: remembered (the last two are), or made from the reference's folder and the run's cache
+    folder.
+    """
     folder = round.cache or round.workdir / "cache"
     mark = hashlib.sha256(repr((round.reference, _written(round.reference), round.history)).encode()).hexdigest()
     if mark not in _benches:
@@ -116,26 +122,39 @@ class RoundState:
 
 
 def score_metrics(scored: Sequence[ScoredPost], rewards: FloatArray) -> dict[str, float]:
-    """Figures of the two arms in standard units. Means are of all scored posts; `reward_recent` of the last 32 of the learning
-    arm. `lift` has bounds that may be looked at after every post, from eight posts an arm on.
+    """Figures of the two arms in standard units. Means are of all scored posts; `reward_recent` of the last 32 of the
+    learning arm. `lift` has bounds that may be looked at after every post, from eight posts an arm on.
     """
     arms = {
         arm: [float(reward) for post, reward in zip(scored, rewards, strict=True) if post.arm == arm]
         for arm in ("learning", "baseline")
     }
-    metrics: dict[str, float] = {}
-    if learning := arms["learning"]:
-        metrics["reward_mean"], metrics["reward_sd"] = float(np.mean(learning)), float(np.std(learning))
-        metrics["reward_recent"] = float(np.mean(learning[-32:]))
-    if baseline := arms["baseline"]:
-        metrics["baseline_mean"] = float(np.mean(baseline))
+    learning, baseline = arms["learning"], arms["baseline"]
+    metrics: dict[str, float] = {"learning_posts": len(learning), "baseline_posts": len(baseline)}
+    if learning:
+        metrics |= _mean_of("reward", learning)
+        metrics["reward_sd"], metrics["reward_recent"] = float(np.std(learning)), float(np.mean(learning[-32:]))
+    if baseline:
+        metrics |= _mean_of("baseline", baseline)
     if interval := lift_sequence(learning, baseline):
         metrics |= {"lift": interval.estimate, "lift_low": interval.low, "lift_high": interval.high}
     return metrics
 
 
+def _mean_of(name: str, rewards: Sequence[float]) -> dict[str, float]:
+    """An arm's mean, with 95 % bounds that may be looked at after every post once they mean something."""
+    mean = float(np.mean(rewards))
+    metrics = {f"{name}_mean": mean}
+    if len(rewards) >= MIN_POSTS:
+        radius = sequence_radius(float(np.std(rewards, ddof=1)), len(rewards), 0.05)
+        metrics |= {f"{name}_low": mean - radius, f"{name}_high": mean + radius}
+    return metrics
+
+
 def diversity_metrics(published: Sequence[str], reference: Sequence[str], training: TextIndex) -> dict[str, float]:
-    """Figures of the last 64 published texts (the round's own included), and the reference's distinct-2 at the same set size."""
+    """Figures of the last 64 published texts (the round's own included), and the reference's distinct-2 at the same set
+    size.
+    """
     recent = list(published[-RECENT:])
     if not recent:
         return {}

@@ -32,7 +32,8 @@ def robust_scale(values: ArrayLike, clip: float = 3.0) -> FloatArray:
 def hour_effect(values: ArrayLike, hours: ArrayLike, shrinkage: float = 16.0) -> FloatArray:
     """What the hour of the week adds to each value, shrunk towards nothing. `hours` are 0–167.
 
-    Ridge regression of the centred values on two daily waves and one weekly wave; the penalty is as strong as `shrinkage` posts.
+    Ridge regression of the centred values on two daily waves and one weekly wave; the penalty is as strong as
+    `shrinkage` posts.
     """
     numbers, times = np.asarray(values, dtype=np.float64), np.asarray(hours, dtype=np.float64)
     known = np.isfinite(numbers)
@@ -73,7 +74,8 @@ def standardise(values: ArrayLike, clip: float = 3.0) -> FloatArray:
 
 
 def window_scale(stream: Sequence[float], window: int = 1000) -> FloatArray:
-    """The original Kilroy's scaler: each raw score against the last `window` (itself included), mean 0 and unbiased sd 1.
+    """The original Kilroy's scaler: each raw score against the last `window` (itself included), mean 0 and unbiased sd
+    1.
 
     0 while the deviation is undefined or 0. The stream 1, 2, 3, 3, 10 gives 0, .707, 1, .783, 1.740.
     """

@@ -56,10 +56,11 @@ class Variety:
 def choose(
     candidates: Sequence[Candidate], values: FloatArray, guard: Guard, recent: Sequence[str], price: float
 ) -> list[Choice]:
-    """One choice for each row of `values` (posts, candidates), the candidates' worth for that post, as far as they last.
+    """One choice for each row of `values` (posts, candidates), the candidates' worth for that post, as far as they
+    last.
 
-    Greedy: the highest worth minus `price` times the share of its word pairs that `recent` texts and the choices so far hold.
-    What the guard objects to is passed over; what is chosen is told to the guard.
+    Greedy: the highest worth minus `price` times the share of its word pairs that `recent` texts and the choices so far
+    hold. What the guard objects to is passed over; what is chosen is told to the guard.
     """
     pairs = [set(ngrams(words(candidate.sample.text), 2)) for candidate in candidates]
     said: set[Gram] = {gram for text in recent for gram in ngrams(words(text), 2)}
@@ -94,7 +95,9 @@ def choose_plain(samples: Sequence[Sample], count: int, guard: Guard) -> list[Sa
 
 
 def distinct_ratio(published: Sequence[str], reference: Sequence[str]) -> float:
-    """distinct-2 of the last 64 published texts over the reference's at the same set size; 1 when there is nothing to compare."""
+    """distinct-2 of the last 64 published texts over the reference's at the same set size; 1 when there is nothing to
+    compare.
+    """
     recent = list(published[-RECENT:])
     expected = distinct_at(reference, len(recent)) if recent else 0.0
     return distinct_n(recent) / expected if expected > 0 else 1.0

@@ -34,7 +34,8 @@ without a network: fine-tune it on your own posts before you publish anything. I
 in August 2013, released under the Open Data Commons Public Domain Dedication and License (PDDL) 1.0. Only titles of
 subreddits not marked as adult were used. HTML entities were resolved; posts with links, user names, obscene or hateful
 words, names of groups of people that are often insulted, fewer than three words, mostly signs instead of letters, and
-repetitions were left out (`training/engine/starter_corpus.py`). {excluded}
+repetitions were left out (`training/engine/starter_corpus.py`). So were the posts that the bundled demo dataset is made
+from (`--exclude`), so that fine-tuning on it can be judged fairly.
 
 | | |
 |---|---|
@@ -58,8 +59,8 @@ repetitions were left out (`training/engine/starter_corpus.py`). {excluded}
 
 ## Quality
 
-Held-out loss **{loss:.4f} nats per token** (perplexity {perplexity:.1f}), which is **{bits:.3f} bits per byte** of
-UTF-8 text, the end of each post counted as a token without bytes.
+Held-out loss **{loss:.4f} nats per token** (perplexity {perplexity:.1f}), that is **{bits:.3f} bits per byte** of UTF-8
+text, the end of each post counted as a token without bytes.
 
 ## What it writes
 
@@ -86,8 +87,8 @@ The first {samples} samples with seed {seed}, unedited and not selected.
 
     {command}
 
-The same data, seed and number of tokens give an equally good model, not the same bits: the schedule follows the clock.
-Interrupted, the command goes on from its checkpoint. `--device cuda` uses a GPU with larger batches.
+This gives an equally good model, not the same bits: the schedule of the shipped one followed the clock (`--minutes`),
+this one counts the same tokens. Interrupted, the command goes on from its checkpoint. `--device cuda` uses a GPU with larger batches.
 
 SHA-256 of `model.safetensors`: `{checksum}`
 """
@@ -105,9 +106,8 @@ def write_card(
     """Writes `out/README.md` about the model exported to `out`; `loss` is its held-out loss in nats per token."""
     model = CausalLanguageModel.load(str(out))
     text_bytes = sum(len(text.encode()) for text in heldout_texts)
-    minutes = round(progress.seconds / 60)
+    passes = progress.tokens / posts.targets
     card = _CARD.format(
-        excluded="The posts of the bundled demo dataset were left out as well.",
         train_posts=len(posts),
         epoch_tokens=posts.targets,
         heldout_posts=len(heldout),
@@ -125,8 +125,8 @@ def write_card(
         context=recipe.context,
         steps=progress.step,
         tokens=progress.tokens,
-        passes=progress.tokens / posts.targets,
-        minutes=minutes,
+        passes=passes,
+        minutes=progress.seconds / 60,
         processor=processor(),
         torch_version=torch.__version__,
         loss=loss,
@@ -138,7 +138,7 @@ def write_card(
         cool=samples(model, 0.8),
         command=(
             "python -m training.engine.starter --corpus starter_corpus.tsv --exclude scored_posts.csv "
-            f"--out training/starter --minutes {minutes}"
+            f"--out training/starter --epochs {passes:.2f}"
         ),
         checksum=checkpoints.sha256(out / "model.safetensors"),
     )

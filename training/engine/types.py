@@ -1,7 +1,7 @@
 """Plain data that crosses the border of the engine: no Django, no torch.
 
-Everything the engine is told and everything it answers is one of these, so that rows can become batches (and answers rows)
-in a process that never loads torch.
+Everything the engine is told and everything it answers is one of these, so that rows can become batches (and answers
+rows) in a process that never loads torch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ class SamplingParams:
 
 @dataclass(frozen=True)
 class GeneratedImage:
-    """An image of a language model that draws: encoded bytes, their media type and a description for people who cannot see it."""
+    """An image of a language model that draws: encoded bytes, their media type and a description for people who cannot
+    see it.
+    """
 
     content: bytes
     media_type: str
@@ -39,7 +41,9 @@ class GeneratedImage:
 
 @dataclass(frozen=True)
 class Sample:
-    """One drawn post. `logprob` is the sum over its tokens in nats; `ended` is whether it reached the end token by itself."""
+    """One drawn post. `logprob` is the sum over its tokens in nats; `ended` is whether it reached the end token by
+    itself.
+    """
 
     text: str
     token_ids: tuple[int, ...]
@@ -82,7 +86,9 @@ class FinetuneReport:
 
 @dataclass(frozen=True)
 class HistoricPost:
-    """A post the bot did not write, with its reaction already put on a common scale (`score`: standard units), if it is known."""
+    """A post the bot did not write, with its reaction already put on a common scale (`score`: standard units), if it is
+    known.
+    """
 
     text: str
     score: float | None = None
@@ -92,7 +98,8 @@ class HistoricPost:
 class ScoredPost:
     """A published post with its matured reward. `reward` is the bot's formula, not yet put on a common scale.
 
-    `predicted` is what the reward model expected before publication (standard units), `hour_of_week` 0–167 in the bot's zone.
+    `predicted` is what the reward model expected before publication (standard units), `hour_of_week` 0–167 in the bot's
+    zone.
     """
 
     key: str
@@ -130,10 +137,10 @@ class OnlineConfig:
 class RoundInput:
     """Everything one round of online training needs.
 
-    `policy` and `reference` are model folders; `workdir` is where the round may leave the new weights (`workdir/model`).
-    `state` is what the last round returned in `RoundOutput.state` (empty for the first). `cache` is a folder that outlives rounds,
-    for what is costly to make again (features); without one, `workdir/cache` is used and made anew for each workdir. `history` is
-    in order of time: the reward model takes a trend over it out of its scores.
+    `policy` and `reference` are model folders; `workdir` is where the round may leave the new weights
+    (`workdir/model`). `state` is what the last round returned in `RoundOutput.state` (empty for the first). `cache` is
+    a folder that outlives rounds, for what is costly to make again (features); without one, `workdir/cache` is used and
+    made anew for each workdir. `history` is in order of time: the reward model takes a trend over it out of its scores.
     """
 
     number: int
@@ -155,9 +162,9 @@ class RoundInput:
 class Proposal:
     """A post the round wants published, with where it came from: the provenance that its row keeps.
 
-    `predicted` and `predicted_sd` are in standard units (None for the baseline arm before a reward model exists); `beaten` are the
-    best candidates it was chosen over, best first, with their predictions; `nearest_text` is the closest training text and
-    `shared_run` the longest run of characters it shares with it.
+    `predicted` and `predicted_sd` are in standard units (None for the baseline arm before a reward model exists);
+    `beaten` are the best candidates it was chosen over, best first, with their predictions; `nearest_text` is the
+    closest training text and `shared_run` the longest run of characters it shares with it.
     """
 
     text: str
@@ -174,8 +181,9 @@ class Proposal:
 
 @dataclass(frozen=True)
 class RoundOutput:
-    """What a round did. `model` is the folder of the new weights, or None when the policy did not move; `decisions` are sentences
-    for people ("No policy step: …"); `metrics` are plain numbers by standard name (reward_mean, kl, entropy, distinct_2, …).
+    """What a round did. `model` is the folder of the new weights, or None when the policy did not move; `decisions` are
+    sentences for people ("No policy step: …"); `metrics` are plain numbers by standard name (reward_mean, kl, entropy,
+    distinct_2, …).
     """
 
     model: Path | None

@@ -1,4 +1,4 @@
-"""How the engine cuts text into words and word n-grams; one definition, so that guards, diversity and features agree."""
+"""How the engine cuts text into words and word n-grams; one definition for guards, diversity and features."""
 
 from __future__ import annotations
 

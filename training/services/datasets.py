@@ -48,8 +48,16 @@ def upload_dataset(
     return look_through(dataset)
 
 
+@transaction.atomic
 def look_through(dataset: Dataset, columns: dict[str, str | None] | None = None) -> Dataset:
-    """Preview the dataset's file, with the given columns where the person chose them."""
+    """Preview the dataset's file, with the given columns where the person chose them. Raises ValidationError for an
+    unknown part, and once the dataset has been imported.
+    """
+    dataset = Dataset.locked(dataset.pk)
+    if dataset.state not in (Dataset.State.UPLOADED, Dataset.State.REFUSED):
+        raise ValidationError(
+            f"This dataset is “{dataset.get_state_display()}”: upload the file again to read it with other columns."
+        )
     try:
         with dataset.file.open("rb") as stream:
             found = preview(_binary(stream), dataset.filename, _columns(columns))
@@ -128,9 +136,10 @@ def import_dataset(dataset_id: UUID | str) -> Dataset:
     """Turn the file's good rows into examples: all of them or, if anything fails, none. Running twice changes
     nothing.
     """
-    dataset = Dataset.locked(dataset_id)
-    if dataset.state != Dataset.State.IMPORTING:
-        return dataset
+    # A second bell must not wait for a long import under way: it would keep an io worker from publishing.
+    dataset = Dataset.objects.select_for_update(of=("self",), skip_locked=True).filter(pk=dataset_id).first()
+    if dataset is None or dataset.state != Dataset.State.IMPORTING:
+        return Dataset.objects.get(pk=dataset_id)
     try:
         with transaction.atomic(), dataset.file.open("rb") as stream:
             rows = read(_binary(stream), dataset.format, _columns(dataset.columns))

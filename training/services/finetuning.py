@@ -6,6 +6,9 @@ import shutil
 import time
 from typing import Any
 
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
 from accounts import clock
 from accounts.doorbell import ring
 from bots import live
@@ -13,7 +16,7 @@ from training import artifacts, configs
 from training.engine.types import FinetuneReport
 from training.models import Example, ModelVersion, Run
 from training.services import runs, versions
-from training.services.engine import Engine, EngineError
+from training.services.engine import Engine
 from training.services.telemetry import Recorder
 
 SLICE_SECONDS = 8.0
@@ -35,10 +38,10 @@ def split(run: Run) -> tuple[list[str], list[str]]:
 
 def advance(run: Run, engine: Engine) -> None:
     """Train one slice. A kill at any moment costs at most the slice: the next one resumes from the last checkpoint."""
-    if run.state == Run.State.QUEUED:
+    if run.started_at is None:
         if runs.obey(run):
             return
-        Run.objects.filter(pk=run.pk).update(started_at=run.started_at or clock.now())
+        Run.objects.filter(pk=run.pk, fence=run.fence).update(started_at=clock.now())
     train, heldout = split(run)
     workdir = artifacts.work_folder("finetune", run.pk)
     _mark_running(run)
@@ -60,7 +63,7 @@ def advance(run: Run, engine: Engine) -> None:
         "total": report.total_steps,
         "best_heldout_loss": report.best_heldout_loss,
     }
-    if watch.lost:
+    if watch.lost or not runs.renew(run):
         return
     if report.finished or watch.wish == Run.Wish.STOP:
         _finish(run, engine, report, progress, stopped=not report.finished)
@@ -100,9 +103,13 @@ def _mark_running(run: Run) -> None:
 
 def _finish(run: Run, engine: Engine, report: FinetuneReport, progress: dict[str, Any], *, stopped: bool) -> None:
     workdir = artifacts.work_folder("finetune", run.pk)
+    progress |= {"reason": report.reason}
+    if report.best_heldout_loss is None:
+        progress["reason"] = "It was stopped before its first evaluation, so there was no model to keep."
+        runs.release(run, state=Run.State.STOPPED, finished_at=clock.now(), progress=progress)
+        shutil.rmtree(workdir, ignore_errors=True)
+        return
     existing = ModelVersion.objects.filter(run=run).first()  # a kill between storing the version and ending the run
-    if existing is None and report.best_heldout_loss is None:
-        raise EngineError("The run was stopped before its first evaluation: there is no model to keep.")
     version = existing or versions.create_version(
         run.bot,
         engine.export_finetuned(str(run.pk), workdir),
@@ -112,10 +119,21 @@ def _finish(run: Run, engine: Engine, report: FinetuneReport, progress: dict[str
         base=run.bot.base_model,
         metrics={"heldout_loss": report.best_heldout_loss, "step": report.best_step, "reason": report.reason},
     )
-    versions.make_current(version.pk)
+    if _end(run, version, progress, stopped=stopped):
+        shutil.rmtree(workdir, ignore_errors=True)
+
+
+@transaction.atomic
+def _end(run: Run, version: ModelVersion, progress: dict[str, Any], *, stopped: bool) -> bool:
+    """Make the version current, end the run and start what is to follow, all at once. False when the lease was lost."""
     state = Run.State.STOPPED if stopped else Run.State.FINISHED
-    if not runs.release(run, state=state, finished_at=clock.now(), progress=progress | {"reason": report.reason}):
-        return
-    shutil.rmtree(workdir, ignore_errors=True)
+    if not runs.release(run, state=state, finished_at=clock.now(), progress=progress):
+        return False
+    versions.make_current(version.pk)
     if run.then_online is not None and not stopped:
-        runs.start_online(run.bot, version, run.then_online)
+        try:
+            runs.start_online(run.bot, version, run.then_online)
+        except ValidationError as error:  # the model is there; what keeps it from learning on is for a person to mend
+            words = f"Fine-tuning is done, but online learning could not start: {' '.join(error.messages)}"
+            Run.objects.filter(pk=run.pk).update(error=words)
+    return True

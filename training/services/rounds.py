@@ -23,6 +23,8 @@ from training.services import runs, versions
 from training.services.engine import Engine
 from training.services.telemetry import Recorder
 
+SAMPLES_SHOWN = 8
+
 
 def is_due(run: Run, config: OnlineRunConfig) -> bool:
     """Whether a round has something to learn from, or the queue nothing left to say."""
@@ -71,18 +73,7 @@ def _play(run: Run, config: OnlineRunConfig, engine: Engine) -> None:
     round_input = _input(run, config, number, last, policy, reference)
     renewing = _Renewing(run)
     output = engine.run_round(round_input, renewing)
-    version = None
-    if output.model is not None:
-        version = versions.create_version(
-            run.bot,
-            output.model,
-            kind=ModelVersion.Kind.ONLINE,
-            run=run,
-            parent=policy,
-            base=policy.base,
-            metrics=output.metrics,
-        )
-    _book(run, config, number, output, version, policy, len(round_input.scored), time.monotonic() - began)
+    _book(run, round_input, output, policy, reference, time.monotonic() - began)
 
 
 class _Renewing:
@@ -127,11 +118,14 @@ def _input(
         learning_posts=wanted - baseline,
         baseline_posts=baseline,
         config=config.engine(),
-        seed=(run.pk.int ^ number) & 0x7FFFFFFF
-        if not run.config.get("extra", {}).get("seed")
-        else int(run.config["extra"]["seed"]) + number,
+        seed=_seed(run, config) + number,
         state=last.engine_state if last else {},
     )
+
+
+def _seed(run: Run, config: OnlineRunConfig) -> int:
+    """The run's own, or the one that its configuration fixes so that it can be repeated."""
+    return int(config.extra["seed"]) if "seed" in config.extra else run.pk.int & 0x7FFFFFFF
 
 
 def _baseline_posts(run: Run, config: OnlineRunConfig, wanted: int) -> int:
@@ -139,7 +133,7 @@ def _baseline_posts(run: Run, config: OnlineRunConfig, wanted: int) -> int:
     for.
     """
     arms = list(
-        run.bot.posts.exclude(arm="human")
+        run.bot.posts.filter(provenance__run=str(run.pk))
         .exclude(state__in=["declined", "blocked", "cancelled"])
         .values_list("arm", flat=True)
     )
@@ -150,53 +144,61 @@ def _baseline_posts(run: Run, config: OnlineRunConfig, wanted: int) -> int:
 @transaction.atomic
 def _book(
     run: Run,
-    config: OnlineRunConfig,
-    number: int,
+    told: RoundInput,
     output: RoundOutput,
-    version: ModelVersion | None,
     policy: ModelVersion,
-    scored: int,
+    reference: ModelVersion,
     seconds: float,
 ) -> None:
-    """Everything a round leaves in the database, at once: its row, metrics, the current version and the proposed
-    posts.
+    """Everything a round leaves in the database, at once: its row, metrics, the version it made and the proposed
+    posts. Nothing, when the lease was lost or a person chose another version meanwhile.
     """
+    if not runs.hold(run) or versions_of(run)[0].pk != policy.pk:
+        return
+    number, version = told.number, None
+    if output.model is not None:
+        version = versions.create_version(
+            run.bot,
+            output.model,
+            kind=ModelVersion.Kind.ONLINE,
+            run=run,
+            parent=policy,
+            base=policy.base,
+            metrics=output.metrics,
+        )
+        versions.make_current(version.pk)
     Round.objects.create(
         run=run,
         number=number,
-        config=configs.as_json(config),
+        config=run.config,
         decisions=list(output.decisions),
         metrics=output.metrics,
         engine_state=output.state,
-        scored_posts=scored,
+        scored_posts=len(told.scored),
         version=version,
         seconds=seconds,
         finished_at=clock.now(),
     )
     with Recorder(run) as recorder:
         recorder.on_step(number, output.metrics)
-    if version is not None:
-        versions.make_current(version.pk)
-    speaking = version or policy
-    propose_posts(run.bot, [_draft(proposal, speaking, run, number) for proposal in output.proposals])
+        if written := [proposal.text for proposal in output.proposals if proposal.arm == "learning"]:
+            recorder.on_samples(number, written[:SAMPLES_SHOWN])
+    speaking = {"learning": version or policy, "baseline": reference}
+    propose_posts(run.bot, [_draft(proposal, speaking[proposal.arm], run, number) for proposal in output.proposals])
     audit.record("round.play", run, after={"number": number, "decisions": list(output.decisions)})
     live.tell(run.bot_id, {"type": "round", "run": str(run.pk), "number": number, "decisions": list(output.decisions)})
 
 
 def _draft(proposal: Proposal, speaking: ModelVersion, run: Run, number: int) -> Draft:
-    baseline = proposal.arm == "baseline"
-    origin = speaking
-    while baseline and origin.kind == ModelVersion.Kind.ONLINE and origin.parent is not None:
-        origin = origin.parent
     return Draft(
         text=proposal.text,
         arm=proposal.arm,
         images=tuple(OutgoingImage(i.content, i.media_type, i.alt_text) for i in proposal.images),
-        model_version_id=origin.pk,
+        model_version_id=speaking.pk,
         provenance={
             "run": str(run.pk),
             "round": number,
-            "version": origin.number,
+            "version": speaking.number,
             "sampling": asdict(proposal.sampling),
             "logprob": proposal.logprob,
             "predicted": proposal.predicted,

@@ -28,7 +28,6 @@ SMALLEST_DATASET = 20
 ADVANCE = "training.tasks.gpu_advance_run"
 
 
-@transaction.atomic
 def start_finetune(
     bot: Bot, dataset: Dataset, config: dict[str, Any] | None = None, *, then_online: dict[str, Any] | None = None
 ) -> Run:
@@ -40,6 +39,7 @@ def start_finetune(
     if dataset.bot_id != bot.pk or dataset.state != Dataset.State.READY:
         raise ValidationError({"dataset": "Choose a dataset of this bot that has been imported."})
     if not dataset.may_learn:
+        # Outside of any transaction of ours: the refusal must not take its line in the log back with it.
         audit.record("run.refused", dataset, after={"reason": "may_learn is off"})
         raise ValidationError({"dataset": "Nobody has recorded that a model may learn from this dataset (may_learn)."})
     if dataset.example_count < SMALLEST_DATASET:
@@ -51,11 +51,11 @@ def start_finetune(
         )
     full = configs.as_json(configs.finetune(config or {}))
     if then_online is not None:
+        _check_reactions(bot)
         then_online = configs.as_json(configs.online(then_online))
     return _start(Run(bot=bot, kind=Run.Kind.OFFLINE, dataset=dataset, config=full, then_online=then_online))
 
 
-@transaction.atomic
 def start_online(bot: Bot, start_version: ModelVersion, config: dict[str, Any] | None = None) -> Run:
     """Start online learning from a version; the fine-tuned one it descends from is the reference and the baseline
     arm.
@@ -65,15 +65,21 @@ def start_online(bot: Bot, start_version: ModelVersion, config: dict[str, Any] |
     """
     if start_version.bot_id != bot.pk:
         raise ValidationError({"start_version": "Choose a model version of this bot."})
-    if not bot.connection.may_learn:
-        raise ValidationError(
-            {"bot": "Nobody has recorded that a model may learn from this account's reactions (may_learn)."}
-        )
+    _check_reactions(bot)
     full = configs.as_json(configs.online(config or {}))
     full["max_length"] = min(full["max_length"], bot.connection.capabilities.max_length)
     return _start(Run(bot=bot, kind=Run.Kind.ONLINE, start_version=start_version, config=full))
 
 
+def _check_reactions(bot: Bot) -> None:
+    if not bot.connection.may_learn:
+        audit.record("run.refused", bot.connection, after={"reason": "may_learn is off"})
+        raise ValidationError(
+            {"bot": "Nobody has recorded that a model may learn from this account's reactions (may_learn)."}
+        )
+
+
+@transaction.atomic
 def _start(run: Run) -> Run:
     try:
         with transaction.atomic():
@@ -130,6 +136,12 @@ def claim_run(run_id: UUID | str) -> Run | None:
 def renew(run: Run) -> bool:
     """Lengthen the lease from within a long slice. False: the lease was lost, and the run is another worker's now."""
     return bool(Run.objects.filter(pk=run.pk, fence=run.fence).update(lease_until=Now() + LEASE))
+
+
+def hold(run: Run) -> bool:
+    """Keep the run's row, and with it the lease, until the transaction ends. False: the lease was lost."""
+    held = Run.objects.select_for_update().filter(pk=run.pk, fence=run.fence)
+    return held.values_list("pk", flat=True).first() is not None
 
 
 def wish_of(run: Run) -> str:

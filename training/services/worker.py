@@ -40,8 +40,10 @@ def sweep_runs() -> int:
                 ring(runs.ADVANCE, run.organization_id, run.pk)
                 rung += 1
     overdue = Now() - timedelta(seconds=5)
+    # everyone: requests of all organizations; the worker that hears the bell enters the tenant.
     for generation in Generation.everyone.filter(state=Generation.State.QUEUED, created_at__lt=overdue)[:100]:
         ring(generations.ANSWER, generation.organization_id, generation.pk)
+    # everyone: imports of all organizations, likewise.
     for dataset in Dataset.everyone.filter(state=Dataset.State.IMPORTING):
         ring("training.tasks.import_dataset", dataset.organization_id, dataset.pk)
     return rung

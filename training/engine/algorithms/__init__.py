@@ -1,7 +1,8 @@
-"""The seam for learning algorithms: one dict, name → label and dotted path, imported on first use (this module loads no torch).
+"""The seam for learning algorithms: one dict, name → label and dotted path, imported on first use (this module loads no
+torch).
 
-Contract: a function of `(PolicyBatch, LossParams)` that returns `(loss, metrics)`: a scalar tensor with a gradient, and plain
-numbers by standard name. Adding one touches this dict and one file.
+Contract: a function of `(PolicyBatch, LossParams)` that returns `(loss, metrics)`: a scalar tensor with a gradient, and
+plain numbers by standard name. Adding one touches this dict and one file.
 """
 
 from __future__ import annotations

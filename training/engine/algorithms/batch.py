@@ -11,8 +11,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class PolicyBatch:
-    """`logits` and `reference_logits` are (T, V), `tokens` (T,) what was written, `owner` (T,) which of the N posts a token is
-    part of, `rewards` (N,), `ended` (N,) whether the post reached its end by itself. Only `logits` carry a gradient.
+    """`logits` and `reference_logits` are (T, V), `tokens` (T,) what was written, `owner` (T,) which of the N posts a
+    token is part of, `rewards` (N,), `ended` (N,) whether the post reached its end by itself. Only `logits` carry a
+    gradient.
     """
 
     logits: Tensor
@@ -29,7 +30,9 @@ class PolicyBatch:
 
 @dataclass(frozen=True)
 class LossParams:
-    """`beta`: price of a nat of KL; `advantage_clip`: in standard deviations; the two weights are REINFORCE's regularisers."""
+    """`beta`: price of a nat of KL; `advantage_clip`: in standard deviations; the two weights are REINFORCE's
+    regularisers.
+    """
 
     beta: float = 0.02
     advantage_clip: float = 3.0
@@ -47,7 +50,9 @@ def written(log_probs: Tensor, tokens: Tensor) -> Tensor:
 
 
 def divergence(log_policy: Tensor, log_reference: Tensor) -> Tensor:
-    """KL(policy ‖ reference) in nats at each token (T,), from whole distributions: less noisy than the sampled log-ratio."""
+    """KL(policy ‖ reference) in nats at each token (T,), from whole distributions: less noisy than the sampled
+    log-ratio.
+    """
     return (log_policy.exp() * (log_policy - log_reference)).sum(dim=1)
 
 

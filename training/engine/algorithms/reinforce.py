@@ -1,4 +1,6 @@
-"""REINFORCE as the first Kilroy did it: one full-batch step on published posts, held near the start by two regularisers."""
+"""REINFORCE as the first Kilroy did it: one full-batch step on published posts, held near the start by two
+regularisers.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def entropy_change(log_policy: Tensor, log_reference: Tensor) -> Tensor:
 
 
 def loss(batch: PolicyBatch, params: LossParams) -> tuple[Tensor, dict[str, float]]:
-    """−(1/N) Σ rₙ log π(postₙ) + departure and entropy regularisers, and its metrics. Rewards come scaled by the window."""
+    """−(1/N) Σ rₙ log π(postₙ) + departure and entropy regularisers, and its metrics. Rewards come scaled by the
+    window.
+    """
     log_policy = torch.log_softmax(batch.logits, dim=1)
     log_reference = torch.log_softmax(batch.reference_logits, dim=1)
     value = -(batch.rewards * batch.per_post(written(log_policy, batch.tokens))).mean()

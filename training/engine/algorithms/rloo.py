@@ -1,4 +1,6 @@
-"""REINFORCE with a leave-one-out baseline (Kool et al. 2019; RLOO in Ahmadian et al. 2024), KL to the reference in the reward."""
+"""REINFORCE with a leave-one-out baseline (Kool et al. 2019; RLOO in Ahmadian et al. 2024), KL to the reference in the
+reward.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def scaled_advantages(advantages: Tensor, clip: float) -> Tensor:
 
 
 def loss(batch: PolicyBatch, params: LossParams) -> tuple[Tensor, dict[str, float]]:
-    """−mean over posts of A · log π(post), with A from reward − β·ln(π/π₀) − penalty for a missing end; and its metrics."""
+    """−mean over posts of A · log π(post), with A from reward − β·ln(π/π₀) − penalty for a missing end; and its
+    metrics.
+    """
     log_policy = torch.log_softmax(batch.logits, dim=1)
     log_reference = torch.log_softmax(batch.reference_logits, dim=1)
     log_post = batch.per_post(written(log_policy, batch.tokens))
