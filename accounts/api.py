@@ -33,6 +33,7 @@ class OrganizationViewSet(GenericViewSet[Any]):
     """
 
     permissions: ClassVar[dict[str, str]] = {}
+    metadata_class = None  # OPTIONS answers 405: what there is stands in the schema
     membership: Membership
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
@@ -44,7 +45,7 @@ class OrganizationViewSet(GenericViewSet[Any]):
         membership = self._membership(request)
         if membership is None:
             raise Http404
-        if self.action is None:
+        if self.action in (None, "metadata"):
             return  # DRF answers 405 next
         permission = self.permissions[self.action]
         if not membership.allows(permission):

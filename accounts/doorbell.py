@@ -4,7 +4,6 @@ never work.
 
 from __future__ import annotations
 
-from functools import partial
 from uuid import UUID
 
 from celery import current_app
@@ -19,6 +18,8 @@ def ring(task: str, *ids: UUID | str | int) -> None:
     sweepers find the row.
     """
     arguments = [value if isinstance(value, int) else str(value) for value in ids]
-    transaction.on_commit(
-        partial(current_app.send_task, task, args=arguments, retry=False, expires=EXPIRES), robust=True
-    )
+
+    def send() -> None:
+        current_app.send_task(task, args=arguments, retry=False, expires=EXPIRES)
+
+    transaction.on_commit(send, robust=True)

@@ -259,6 +259,7 @@ class PostViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organization
     @extend_schema(request=EditSerializer)
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Change the text; the post needs approval again."""
+        self.get_object()  # a post that is not there is told before what is wrong with the text
         data = EditSerializer(data=request.data)
         data.is_valid(raise_exception=True)
         return self._act(posts.edit_post, text=data.validated_data["text"])

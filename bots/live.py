@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +18,7 @@ def tell(bot_id: UUID | str, message: dict[str, Any]) -> None:
     """Send a JSON-able message to the bot's watchers after commit. Live news may be lost; pages read the rows when
     they load.
     """
-    transaction.on_commit(partial(_send, str(bot_id), message), robust=True)
+    transaction.on_commit(lambda: _send(str(bot_id), message), robust=True)
 
 
 def _send(bot_id: str, message: dict[str, Any]) -> None:

@@ -95,6 +95,7 @@ def post_detail(request: OrganizationRequest, bot_id: UUID, post_id: UUID) -> Ht
     context |= {
         "post": queries.post_card(bot, post, request.organization.slug),
         "provenance": post.provenance,
+        "reward_formula": post.reward.formula if hasattr(post, "reward") else "",
         "verdicts": list(post.verdicts.all()),
         "observations": [_with_age(observation) for observation in post.observations.all()],
         "remote_url": post.remote_url,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import Aggregate, Count, FloatField, OuterRef, Prefetch, QuerySet, Subquery
 from django.urls import reverse
 
-from bots.models import Bot, Post, ScoreObservation
+from bots.models import Bot, Post, Reward, ScoreObservation
 from bots.states import EDITABLE, TRANSITIONS, UPCOMING, PostState
 
 
@@ -23,12 +24,41 @@ def posts_of(bot: Bot) -> QuerySet[Post]:
     )
 
 
+class _Quartiles(Aggregate):
+    """The three quartiles of a column, as PostgreSQL computes them."""
+
+    function = "PERCENTILE_CONT"
+    template = "%(function)s(ARRAY[0.25, 0.5, 0.75]) WITHIN GROUP (ORDER BY %(expressions)s)"
+    output_field = ArrayField(FloatField())
+
+
+FEWEST_FOR_SCALE = 8
+
+
+def reward_scale(bot: Bot) -> tuple[float, float] | None:
+    """Median and robust standard deviation (interquartile range / 1.349) of the bot's rewards; None while too few, or
+    all are alike. It puts rewards on the scale that predictions are on.
+    """
+    found = Reward.objects.filter(post__bot=bot).aggregate(quartiles=_Quartiles("value"), count=Count("pk"))
+    if found["count"] < FEWEST_FOR_SCALE:
+        return None
+    low, median, high = found["quartiles"]
+    return (median, (high - low) / 1.349) if high > low else None
+
+
 def post_cards(bot: Bot, posts: Iterable[Post], slug: str) -> list[dict[str, Any]]:
     """Posts as the pages show them."""
-    return [post_card(bot, post, slug) for post in posts]
+    scale = reward_scale(bot)
+    return [_card(bot, post, slug, scale) for post in posts]
 
 
 def post_card(bot: Bot, post: Post, slug: str) -> dict[str, Any]:
+    """One post as the pages show it."""
+    return _card(bot, post, slug, reward_scale(bot))
+
+
+def _card(bot: Bot, post: Post, slug: str, scale: tuple[float, float] | None) -> dict[str, Any]:
+    raw = post.reward.value if hasattr(post, "reward") else None
     steps = TRANSITIONS[PostState(post.state)]
     version = post.provenance.get("version")
     return {
@@ -40,7 +70,8 @@ def post_card(bot: Bot, post: Post, slug: str) -> dict[str, Any]:
         "arm": post.arm,
         "arm_label": post.get_arm_display(),
         "predicted": post.provenance.get("predicted"),
-        "reward": post.reward.value if hasattr(post, "reward") else None,
+        "reward": (raw - scale[0]) / scale[1] if raw is not None and scale else None,
+        "raw_reward": raw,
         "metrics": getattr(post, "latest_metrics", None) or {},
         "publish_at": post.slot_utc,
         "published_at": post.published_at,

@@ -92,10 +92,10 @@ class DatasetViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
     @action(detail=True, methods=["post"])
     def columns(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Say which column plays which part, and look through the file again."""
+        dataset = self.get_object()
         data = ColumnsSerializer(data=request.data)
         data.is_valid(raise_exception=True)
-        dataset = datasets.look_through(self.get_object(), data.validated_data["columns"])
-        return Response(self.get_serializer(dataset).data)
+        return Response(self.get_serializer(datasets.look_through(dataset, data.validated_data["columns"])).data)
 
     @extend_schema(request=ImportSerializer)
     @action(detail=True, methods=["post"], url_path="import")
@@ -245,10 +245,11 @@ class VersionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
     @action(detail=True, methods=["post"])
     def tag(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Replace the version's tags."""
+        version = self.get_object()
         data = TagsSerializer(data=request.data)
         data.is_valid(raise_exception=True)
         return Response(
-            self.get_serializer(versions.tag_version(self.get_object().pk, data.validated_data["tags"])).data
+            self.get_serializer(versions.tag_version(version.pk, data.validated_data["tags"])).data
         )
 
 

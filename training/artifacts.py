@@ -53,13 +53,16 @@ def _cached(prefix: str) -> Path:
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=folder.parent))
-    for name in default_storage.listdir(prefix)[1]:
-        with default_storage.open(f"{prefix}/{name}", "rb") as source, (aside / name).open("wb") as target:
-            shutil.copyfileobj(source, target)
     try:
-        aside.rename(folder)
-    except OSError:  # another process was faster; its copy is as good
-        shutil.rmtree(aside)
+        for name in default_storage.listdir(prefix)[1]:
+            with default_storage.open(f"{prefix}/{name}", "rb") as source, (aside / name).open("wb") as target:
+                shutil.copyfileobj(source, target)
+        if (aside / WEIGHTS).exists():  # half a model is not worth keeping: the rest may come
+            aside.rename(folder)
+    except OSError:  # nothing is stored there, or another process was faster and its copy is as good
+        pass
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
     return folder
 
 

@@ -132,8 +132,8 @@ def _book_error(post: Post, error: FaceError) -> str:
     else:
         wait = min(error.retry_after or 2.0 ** min(post.attempts + 1, 12), LONGEST_BACKOFF)
         new, fields = PostState.QUEUED, {"not_before": Now() + timedelta(seconds=wait)}
-    _settle(post, PostState.SENDING, new, last_error=message, **fields)
-    audit.record("post.publish_failed", post, after={"state": new, "error": message})
+    if _settle(post, PostState.SENDING, new, last_error=message, **fields):
+        audit.record("post.publish_failed", post, after={"state": new, "error": message})
     return new
 
 
@@ -164,7 +164,10 @@ def recover_posts() -> int:
     handled = 0
     for post in stuck:
         with tenant(post.organization_id):
-            handled += _recover(post)
+            try:
+                handled += _recover(post)
+            except Exception:  # one row that cannot be settled must not keep the others waiting
+                log.exception("post %s: could not be recovered", post.pk)
     return handled
 
 

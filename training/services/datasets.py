@@ -137,9 +137,11 @@ def import_dataset(dataset_id: UUID | str) -> Dataset:
     nothing.
     """
     # A second bell must not wait for a long import under way: it would keep an io worker from publishing.
-    dataset = Dataset.objects.select_for_update(of=("self",), skip_locked=True).filter(pk=dataset_id).first()
+    free = Dataset.objects.select_for_update(of=("self",), skip_locked=True)
+    dataset: Dataset | None = free.filter(pk=dataset_id).first()
     if dataset is None or dataset.state != Dataset.State.IMPORTING:
-        return Dataset.objects.get(pk=dataset_id)
+        unchanged: Dataset = Dataset.objects.get(pk=dataset_id)
+        return unchanged
     try:
         with transaction.atomic(), dataset.file.open("rb") as stream:
             rows = read(_binary(stream), dataset.format, _columns(dataset.columns))

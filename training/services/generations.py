@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 from uuid import UUID
 
@@ -40,11 +41,12 @@ def request_generation(
         raise ValidationError({"n": f"Between 1 and {MOST_AT_ONCE} texts can be asked for at once."})
     if len(prompt) > 1000 or "\0" in prompt:
         raise ValidationError({"prompt": "A prompt has at most 1,000 characters, none of them NUL."})
-    configs.sampling(params or {})
+    params = {"seed": secrets.randbelow(2**31), **(params or {})}  # kept, so that the answer can be had again
+    configs.sampling(params)
     generation: Generation = Generation.objects.create(
-        bot=bot, version=version, prompt=prompt, count=count, params=params or {}
+        bot=bot, version=version, prompt=prompt, count=count, params=params
     )
-    audit.record("generation.request", generation, after={"prompt": prompt, "n": count, **(params or {})})
+    audit.record("generation.request", generation, after={"prompt": prompt, "n": count, **params})
     ring(ANSWER, generation.organization_id, generation.pk)
     return generation
 

@@ -20,10 +20,11 @@ from training.configs import OnlineRunConfig
 from training.engine.types import Proposal, RoundInput, RoundOutput
 from training.models import ModelVersion, Round, Run
 from training.services import runs, versions
-from training.services.engine import Engine
+from training.services.engine import Engine, EngineError
 from training.services.telemetry import Recorder
 
 SAMPLES_SHOWN = 8
+FRUITLESS_ROUNDS = 3
 
 
 def is_due(run: Run, config: OnlineRunConfig) -> bool:
@@ -39,6 +40,13 @@ def is_due(run: Run, config: OnlineRunConfig) -> bool:
     return history.upcoming_count(run.bot) == 0 and history.awaiting_reward(run.bot) == 0
 
 
+def is_fruitless(run: Run) -> bool:
+    """Whether the last rounds all came to nothing and nothing is under way: going on would only repeat it for ever."""
+    last = list(run.rounds.order_by("-number").values_list("scored_posts", flat=True)[:FRUITLESS_ROUNDS])
+    stuck = len(last) == FRUITLESS_ROUNDS and set(last) == {history.rewarded_count(run.bot)}
+    return stuck and history.upcoming_count(run.bot) == 0 and history.awaiting_reward(run.bot) == 0
+
+
 def advance(run: Run, engine: Engine) -> None:
     """Carry out people's wish, end a run that is done, or play one round if it is due."""
     if runs.obey(run):
@@ -47,6 +55,11 @@ def advance(run: Run, engine: Engine) -> None:
     if config.stop_after_posts and history.rewarded_count(run.bot) >= config.stop_after_posts:
         runs.release(run, state=Run.State.FINISHED, finished_at=clock.now())
         return
+    if is_fruitless(run):
+        raise EngineError(
+            f"The last {FRUITLESS_ROUNDS} rounds brought not one reward: their posts were held back by a rule, declined, or got "
+            "no reaction that the score formula has a value for. Look at the bot's posts, then start a new run."
+        )
     if not is_due(run, config):
         runs.release(run, state=Run.State.RUNNING)
         return

@@ -175,4 +175,5 @@ def obey(run: Run) -> bool:
 def fail(run: Run, error: Exception) -> None:
     """End a run that cannot go on, with words for its owner."""
     log.error("run %s failed: %s", run.pk, error, exc_info=error)
-    release(run, state=Run.State.FAILED, finished_at=clock.now(), error=f"{error}"[:4000] or type(error).__name__)
+    words = " ".join(error.messages) if isinstance(error, ValidationError) else str(error) or type(error).__name__
+    release(run, state=Run.State.FAILED, finished_at=clock.now(), error=words[:4000])
