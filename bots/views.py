@@ -159,6 +159,7 @@ def schedule(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
         "next_times": preview,
         "schedule": current,
         "zone": form["zone"].value(),
+        "time_format": "H:i" if all(time.second == 0 for time in preview) else "H:i:s",
     }
     return render(request, "bots/schedule_form.html", context, status=400 if form.errors else 200)
 

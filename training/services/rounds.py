@@ -57,8 +57,8 @@ def advance(run: Run, engine: Engine) -> None:
         return
     if is_fruitless(run):
         raise EngineError(
-            f"The last {FRUITLESS_ROUNDS} rounds brought not one reward: their posts were held back by a rule, declined, or got "
-            "no reaction that the score formula has a value for. Look at the bot's posts, then start a new run."
+            f"The last {FRUITLESS_ROUNDS} rounds brought not one reward: their posts were held back by a rule, declined, "
+            "or got no reaction that the score formula has a value for. Look at the bot's posts, then start a new run."
         )
     if not is_due(run, config):
         runs.release(run, state=Run.State.RUNNING)
