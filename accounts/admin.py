@@ -20,6 +20,9 @@ class UserAdmin(admin.ModelAdmin):
     search_fields = ("email", "name")
     fields = ("email", "name", "is_active", "is_staff")
 
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return False  # whoever must go is deactivated: what they did stays on record
+
 
 @admin.register(Organization)
 class OrganizationAdmin(admin.ModelAdmin):
@@ -27,6 +30,9 @@ class OrganizationAdmin(admin.ModelAdmin):
     search_fields = ("name", "slug")
     readonly_fields = ("paused_at",)
     actions = ("pause", "resume")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Organization | None = None) -> bool:
+        return False  # its end is its owner's to decide, and its audit log cannot be deleted row by row
 
     @admin.action(description="Pause: publish nothing of these organizations")
     def pause(self, request: HttpRequest, queryset: QuerySet[Organization]) -> None:

@@ -12,6 +12,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
+from accounts import clock
 from accounts.tenancy import TenantModel
 from bots import scoring, states
 from bots.states import PostState
@@ -101,7 +102,7 @@ class Schedule(TenantModel):
     misfire = models.CharField(max_length=5, choices=Misfire.choices, default=Misfire.LATE)
     misfire_minutes = models.PositiveIntegerField(default=60, help_text="How late a missed post may still be sent.")
     active = models.BooleanField(default=True)
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta(TenantModel.Meta):
         constraints = [

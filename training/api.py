@@ -135,6 +135,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "finished_at",
         )
         read_only_fields = ("state", "wish", "progress", "error", "created_at", "started_at", "finished_at")
+        validators: ClassVar[list[Any]] = []  # that a run of the bot is under way, the service says in better words
 
 
 class RunFilter(OfBot):
@@ -248,9 +249,7 @@ class VersionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
         version = self.get_object()
         data = TagsSerializer(data=request.data)
         data.is_valid(raise_exception=True)
-        return Response(
-            self.get_serializer(versions.tag_version(version.pk, data.validated_data["tags"])).data
-        )
+        return Response(self.get_serializer(versions.tag_version(version.pk, data.validated_data["tags"])).data)
 
 
 class GenerationSerializer(serializers.ModelSerializer[Generation]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_type_hints
@@ -62,6 +61,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "queue_ahead": (1, 1000),
     "stop_after_posts": (0, 1_000_000),
 }
+LARGEST = 1e300
+"""Bound of numbers without a range of their own; infinities and NaN lie outside of it."""
 ALGORITHMS = ("reward_model_rloo", "reinforce")
 
 
@@ -113,7 +114,7 @@ def _value(name: str, value: Any, hint: Any) -> Any:
         return value
     if hint not in (int, float):
         return _extra(name, value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or (hint is int and not float(value).is_integer()):
+    if isinstance(value, bool) or not isinstance(value, int | float) or (hint is int and value % 1 != 0):
         raise ValidationError({"config": f"“{name}” must be a {'whole ' if hint is int else ''}number."})
     low, high = RANGES[name]
     if not low <= value <= high:  # also refuses NaN
@@ -123,7 +124,7 @@ def _value(name: str, value: Any, hint: Any) -> Any:
 
 def _extra(name: str, value: Any) -> dict[str, float]:
     numbers = isinstance(value, Mapping) and all(
-        isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+        isinstance(number, int | float) and not isinstance(number, bool) and -LARGEST < number < LARGEST
         for number in value.values()
     )
     if not numbers:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,13 +28,25 @@ from training.services import demo, rounds, worker
 
 HOUR = timedelta(hours=1)
 POSTS_PER_ROUND = 16
-MEASURED = 128
-"""Texts drawn from each arm for the final comparison."""
 STALLED = 24 * 30
 """Simulated hours without a new reward after which something is broken."""
 
 Progress = Callable[[str, int, int], None]
 """Told what is going on, how much is done, and of how much."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How thorough a rehearsal is. `measured`: texts drawn from each arm for the final comparison."""
+
+    finetune: Mapping[str, Any]
+    online: Mapping[str, Any]
+    measured: int
+
+
+FULL = Scale(demo.FINETUNE, {}, 128)
+SHORT = Scale({"max_epochs": 0.05, "heldout_rows": 4}, {"candidates_per_post": 3, "samples_per_step": 8}, 16)
+"""Shows that the loop turns, not how well it learns."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +69,9 @@ class Report:
     seconds: float
 
 
-def rehearse(posts: int, seed: int, progress: Progress, *, algorithm: str = "reward_model_rloo") -> Report:
+def rehearse(
+    posts: int, seed: int, progress: Progress, *, algorithm: str = "reward_model_rloo", scale: Scale = FULL
+) -> Report:
     """Fine-tune, then publish and learn until `posts` posts have their reward; then compare what the bot would say
     with its baseline.
     """
@@ -68,11 +82,12 @@ def rehearse(posts: int, seed: int, progress: Progress, *, algorithm: str = "rew
         organization = create_organization("Rehearsal", User.objects.create_user("rehearsal@kilroy.example"))
         with tenant(organization.pk):
             bot = demo.create_demo_bot("Rehearsing bot", clock_speed=1.0, interval_seconds=3600, seed=seed)
-            run = demo.start_learning(bot, demo.FINETUNE | {"seed": seed}, _online(posts, seed, algorithm))
+            online = _online(posts, seed, algorithm) | dict(scale.online)
+            run = demo.start_learning(bot, dict(scale.finetune) | {"seed": seed}, online)
             _finetune(run, gpu.engine, progress)
             _learn(bot, posts, now, gpu.engine, progress)
             progress("Measuring", 0, 1)
-            report = _report(bot, seed, began, gpu)
+            report = _report(bot, seed, scale.measured, began, gpu)
             progress("Measuring", 1, 1)
             return report
 
@@ -122,9 +137,9 @@ def _learn(bot: Bot, posts: int, now: clock.SimulatedClock, engine: Any, progres
         raise RuntimeError(f"Online learning ended as {run.state}: {run.error}")
 
 
-def _report(bot: Bot, seed: int, began: float, gpu: Any) -> Report:
+def _report(bot: Bot, seed: int, measured: int, began: float, gpu: Any) -> Report:
     run = Run.objects.get(bot=bot, kind=Run.Kind.ONLINE)
-    final, baseline = _fresh_texts(run, seed, gpu.engine)
+    final, baseline = _fresh_texts(run, seed, measured, gpu.engine)
     real = list(Example.objects.order_by("position").values_list("text", flat=True))
     zero = sum(true_reward(bot.connection, real)) / len(real)
     unit = statistics.stdev(true_reward(bot.connection, baseline))
@@ -150,7 +165,7 @@ def _report(bot: Bot, seed: int, began: float, gpu: Any) -> Report:
     )
 
 
-def _fresh_texts(run: Run, seed: int, engine: Any) -> tuple[list[str], list[str]]:
+def _fresh_texts(run: Run, seed: int, measured: int, engine: Any) -> tuple[list[str], list[str]]:
     """What the bot would publish next, and what its frozen baseline would: drawn by one more round that nobody
     publishes or learns from.
     """
@@ -166,8 +181,8 @@ def _fresh_texts(run: Run, seed: int, engine: Any) -> tuple[list[str], list[str]
             history=history.historic_posts(run),
             scored=history.scored_posts(run.bot),
             published_texts=history.spoken_texts(run.bot),
-            learning_posts=MEASURED,
-            baseline_posts=MEASURED,
+            learning_posts=measured,
+            baseline_posts=measured,
             config=config.engine(),
             seed=seed + 1_000_003,
             state=last.engine_state if last else {},

@@ -22,6 +22,8 @@ from training.models import Dataset, ModelVersion, Run
 from training.services import datasets, runs, versions
 
 PAGE = 50
+HEADLINES = {"heldout_loss": "held-out loss", "lift": "lift, sd", "kl": "KL", "distinct_2": "distinct-2"}
+"""What the list of versions says of each, of all that was measured."""
 
 
 def _of_bot(kind: type[Model], bot: Bot, pk: UUID) -> Any:
@@ -242,6 +244,9 @@ def run_stop(request: OrganizationRequest, bot_id: UUID, run_id: UUID) -> HttpRe
 def model_list(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
     bot = bot_or_404(bot_id)
     page, urls = _page(request, ModelVersion.objects.filter(bot=bot).select_related("parent"))
+    for version in page.object_list:
+        shown = ((label, version.metrics.get(name)) for name, label in HEADLINES.items())
+        version.headlines = [(label, value) for label, value in shown if value is not None]
     return render(
         request, "training/model_list.html", bot_context(bot, "models") | urls | {"versions": page.object_list}
     )

@@ -6,6 +6,7 @@ import django.core.validators
 import django.db.models.deletion
 from django.db import migrations, models
 
+import accounts.clock
 import bots.models
 
 
@@ -281,7 +282,7 @@ class Migration(migrations.Migration):
                     models.PositiveIntegerField(default=60, help_text="How late a missed post may still be sent."),
                 ),
                 ("active", models.BooleanField(default=True)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("created_at", models.DateTimeField(default=accounts.clock.now, editable=False)),
                 (
                     "bot",
                     models.ForeignKey(

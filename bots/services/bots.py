@@ -17,6 +17,9 @@ from faces.models import Connection
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
+LONGEST_READING = 525_600
+"""Minutes in a year: the greatest age at which a post's reactions are read."""
+
 
 @transaction.atomic
 def create_bot(name: str, connection: Connection, **fields: Any) -> Bot:
@@ -59,8 +62,11 @@ def _check(bot: Bot) -> None:
         or not ages
         or any(type(age) is not int or age < 1 for age in ages)
         or sorted(set(ages)) != ages
+        or ages[-1] > LONGEST_READING
     ):
-        raise ValidationError({"reading_ages": "Give rising ages in whole minutes, like [15, 60, 1440]."})
+        raise ValidationError(
+            {"reading_ages": "Give rising ages in whole minutes, at most a year, like [15, 60, 1440]."}
+        )
     if bot.reward_age > ages[-1]:
         raise ValidationError(
             {"reward_age": f"The last reading is at {ages[-1]} minutes: a reward cannot be taken later than that."}
@@ -90,9 +96,9 @@ def _check_base_model(name: str) -> None:
 @transaction.atomic
 def pause_bot(bot: Bot, reason: str = "") -> None:
     """The bot's kill switch: from now on no send begins."""
-    bot.paused_at, bot.pause_reason = clock.now(), reason[:300]
+    bot.paused_at, bot.pause_reason = clock.now(), reason.replace("\0", "")[:300]
     bot.save(update_fields=["paused_at", "pause_reason"])
-    audit.record("bot.pause", bot, after={"reason": reason})
+    audit.record("bot.pause", bot, after={"reason": bot.pause_reason})
     live.tell(bot.pk, {"type": "bot", "paused": True})
 
 

@@ -43,7 +43,13 @@ def deliver_post(post_id: UUID | str) -> str | None:
     if held:
         _settle(post, PostState.LEASED, PostState.QUEUED, not_before=Now() + timedelta(seconds=5), last_error=held)
         return PostState.QUEUED
-    content = outgoing(post)
+    try:
+        content = outgoing(post)
+    except Exception as error:  # the storage of images has errors of its own kinds; nothing was sent yet
+        log.exception("post %s: its images could not be read", post.pk)
+        wait, told = Now() + timedelta(seconds=60), f"An image could not be read: {error}"[:2000]
+        _settle(post, PostState.LEASED, PostState.QUEUED, not_before=wait, last_error=told)
+        return PostState.QUEUED
     if payload_sha256(content) != post.approved_sha256:
         _settle(
             post,

@@ -188,7 +188,7 @@ def approve_post(post_id: uuid.UUID | str, *, seen_sha256: str | None = None) ->
 def decline_post(post_id: uuid.UUID | str, reason: str = "") -> Post:
     """Refuse a post; it stays as a record, and as a lesson for training."""
     post = Post.locked(post_id)
-    post.decline_reason = reason[:300]
+    post.decline_reason = reason.replace("\0", "")[:300]
     return _step(post, PostState.DECLINED, "post.decline")
 
 

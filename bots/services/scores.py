@@ -38,7 +38,10 @@ def read_due_scores() -> int:
     read = 0
     for (organization_id, connection_id), post_ids in batches.items():
         with tenant(organization_id):
-            read += _read_batch(Connection.objects.get(pk=connection_id), post_ids)
+            try:
+                read += _read_batch(Connection.objects.get(pk=connection_id), post_ids)
+            except Exception:  # a fault with one connection must not keep the others waiting
+                log.exception("connection %s: reactions could not be read", connection_id)
     return read
 
 

@@ -9,6 +9,7 @@ import torch
 
 from training.engine.features import Encoding, FloatArray
 from training.engine.models.causal import CausalLanguageModel
+from training.engine.models.loss import CHUNK
 
 _ROWS = 64
 
@@ -41,11 +42,24 @@ def _read(model: CausalLanguageModel, documents: Sequence[Sequence[int]]) -> tup
     for row, document in enumerate(documents):
         ids[row, : len(document)] = torch.tensor(document)
     ids = ids.to(model.device)
-    with model.autocast():
-        read = model.network(input_ids=ids[:, :-1], use_cache=False, output_hidden_states=True)
+    targets = ids[:, 1:]
     lengths = torch.tensor([len(document) - 1 for document in documents], device=model.device)
-    inside = (torch.arange(longest - 1, device=model.device) < lengths[:, None]).float()[:, :, None]
-    layers = [read.hidden_states[len(read.hidden_states) // 2], read.hidden_states[-1]]
-    states = torch.cat([(layer.float() * inside).sum(dim=1) / inside.sum(dim=1) for layer in layers], dim=1)
-    values = torch.log_softmax(read.logits.float(), dim=2).gather(2, ids[:, 1:, None])[:, :, 0]
+    inside = torch.arange(longest - 1, device=model.device) < lengths[:, None]
+    values = torch.zeros(targets.shape, device=model.device)
+    with model.autocast():
+        read = model.network.base_model(input_ids=ids[:, :-1], use_cache=False, output_hidden_states=True)
+        values[inside] = _logprobs(model, read.last_hidden_state[inside], targets[inside])
+    layers = [read.hidden_states[len(read.hidden_states) // 2], read.last_hidden_state]
+    kept = inside.float()[:, :, None]
+    states = torch.cat([(layer.float() * kept).sum(dim=1) / kept.sum(dim=1) for layer in layers], dim=1)
     return states.double().cpu().numpy(), values.double().cpu().numpy()
+
+
+def _logprobs(model: CausalLanguageModel, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Log-probability (T,) of each target (T,) after hidden states (T, width), a block at a time: logits are large."""
+    head = model.network.get_output_embeddings()
+    blocks = zip(torch.split(hidden, CHUNK), torch.split(targets, CHUNK), strict=True)
+    found = [
+        torch.log_softmax(head(states).float(), dim=1).gather(1, labels[:, None])[:, 0] for states, labels in blocks
+    ]
+    return torch.cat(found)

@@ -122,7 +122,8 @@ def principal_axes(centred: FloatArray, components: int) -> FloatArray:
 
 
 def _vocabulary(texts: Sequence[str]) -> tuple[dict[str, int], FloatArray]:
-    holders = Counter(word for text in texts for word in set(words(text)))
+    # Sorted, because words that are equally frequent keep the order in which they came, and a set has none.
+    holders = Counter(word for text in texts for word in sorted(set(words(text))))
     kept = [(word, count) for word, count in holders.most_common(_MAX_WORDS) if count >= _MIN_POSTS_PER_WORD]
     rarity = np.array([math.log(len(texts) / count) for _, count in kept])
     return {word: place for place, (word, _) in enumerate(kept)}, rarity
@@ -166,7 +167,11 @@ class _Bags:
 
     def _multiply(self, out: NDArray[np.int64], into: NDArray[np.int64], size: int, dense: FloatArray) -> FloatArray:
         result = np.zeros((size, dense.shape[1]))
-        np.add.at(result, out, self.values[:, None] * dense[into])
+        if len(out):
+            order = np.argsort(out, kind="stable")
+            starts = np.flatnonzero(np.diff(out[order], prepend=-1))
+            terms = self.values[order, None] * dense[into[order]]
+            result[out[order][starts]] = np.add.reduceat(terms, starts)
         return result
 
 

@@ -55,7 +55,7 @@ class TextIndex:
         """
         tokens = words(text)
         weights: dict[int, float] = defaultdict(float)
-        for gram in {*ngrams(tokens, 1), *ngrams(tokens, 2)}:
+        for gram in sorted({*ngrams(tokens, 1), *ngrams(tokens, 2)}):  # sums of floats depend on their order
             holders = self._near.get(gram, ())
             rarity = math.log1p(len(self.texts) / (1 + len(holders)))
             for number in holders:

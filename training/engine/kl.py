@@ -16,7 +16,7 @@ class KLController:
 
     beta: float = 0.02
     rate: float = 0.15
-    lowest: float = 1e-4
+    lowest: float = 0.01
     highest: float = 10.0
 
     def update(self, kl: float, target: float) -> KLController:

@@ -20,7 +20,7 @@ from training.engine.policy import PolicyTrainer
 from training.engine.rounds import Bench, RoundState
 from training.engine.scores import normalise_rewards
 from training.engine.selection import RECENT, Candidate, Variety, choose, choose_plain, distinct_ratio, spread_out
-from training.engine.types import OnStep, Proposal, RoundInput, RoundOutput, Sample
+from training.engine.types import Arm, OnStep, Proposal, RoundInput, RoundOutput, Sample
 
 TRUSTED_HISTORY = 0.5
 POSTS_WITHOUT_HISTORY = 64
@@ -75,8 +75,7 @@ def _begin(given: RoundInput) -> _Round:
     if check.correlation is not None and check.slope is not None:
         metrics |= {"reward_model_correlation": check.correlation, "reward_model_slope": check.slope}
     prior = bench.basis.prior(1.0 if check.passed else CAUTION_AFTER_FAILED_CHECK)
-    known = np.isfinite(rewards)
-    posterior = reward_model.fit(bench.columns([post.text for post in scored])[known], rewards[known], prior)
+    posterior = reward_model.fit(bench.columns([post.text for post in scored]), rewards, prior)
     return _Round(
         given=given,
         bench=bench,
@@ -108,7 +107,7 @@ def _watch_diversity(now: _Round) -> None:
 
 
 def _may_learn(now: _Round) -> bool:
-    scored = int(np.isfinite(now.rewards).sum())
+    scored = len(now.rewards)
     config = now.given.config
     needed = config.min_scored_for_policy
     if now.bench.basis.history.trust < TRUSTED_HISTORY:
@@ -134,11 +133,11 @@ def _learn(now: _Round, algorithm: Algorithm, on_step: OnStep) -> int:
     """
     config = now.given.config
     trainer = PolicyTrainer(now.policy, now.bench.reference, algorithm, config.learning_rate, clip_norm=1.0)
-    target = kl_target(config.kl_target, int(np.isfinite(now.rewards).sum()), now.state.kl_factor)
+    target = kl_target(config.kl_target, len(now.rewards), now.state.kl_factor)
     controller = KLController(now.state.beta)
     moved = 0
     for number in range(config.policy_steps):
-        samples = _unpublished(now, config.samples_per_step, f"step {number}")
+        samples = _drawn(now, now.policy, config.samples_per_step, f"step {number}")
         params = LossParams(beta=controller.beta, advantage_clip=config.advantage_clip)
         step = trainer.step(samples, _worth(now, samples), params, kl_limit=2 * target)
         if step.outcome == "not_finite":
@@ -154,17 +153,20 @@ def _learn(now: _Round, algorithm: Algorithm, on_step: OnStep) -> int:
             share = pull_back(step.metrics["kl"], target)
             trainer.move_towards_reference(share)
             now.decisions.append(
-                f"The policy had drifted to {step.metrics['kl']:.1f} nats a post, twice what is allowed: pulled back to "
-                f"{share:.0%} of the way."
+                f"The policy had drifted to {step.metrics['kl']:.1f} nats a post, twice what is allowed: "
+                f"pulled back to {share:.0%} of the way."
             )
             break
     now.state = replace(now.state, beta=controller.beta)
     return moved
 
 
-def _unpublished(now: _Round, count: int, purpose: str) -> list[Sample]:
+def _drawn(now: _Round, model: CausalLanguageModel, count: int, purpose: str) -> list[Sample]:
+    """`count` samples less the empty ones, from a seed of their own for each purpose."""
+    if count < 1:
+        return []
     params = rounds.sampling(now.given.config, rounds.seed_for(now.given, purpose))
-    return [sample for sample in rounds.draw(now.policy, count, params) if sample.token_ids]
+    return [sample for sample in rounds.draw(model, count, params) if sample.token_ids]
 
 
 def _worth(now: _Round, samples: Sequence[Sample]) -> list[float]:
@@ -178,17 +180,16 @@ def _worth(now: _Round, samples: Sequence[Sample]) -> list[float]:
 
 def _propose(now: _Round) -> list[Proposal]:
     given = now.given
-    explorers = min(given.learning_posts, round(given.baseline_posts / 2))
+    explorers = round(given.learning_posts * given.config.baseline_share / 2)
     best = given.learning_posts - explorers
-    pool = _unpublished(now, max(1, given.config.candidates_per_post) * given.learning_posts, "candidates")
+    pool = _drawn(now, now.policy, max(1, given.config.candidates_per_post) * given.learning_posts, "learning")
     now.metrics["candidates"] = float(len(pool))
     proposals = _best(now, pool, best)
     taken = {proposal.text for proposal in proposals}
     plain = [sample for sample in pool if sample.text not in taken]
     wanted = given.learning_posts - len(proposals)
     proposals += [_plain(now, sample, "learning") for sample in choose_plain(plain, wanted, now.guard)]
-    params = rounds.sampling(given.config, rounds.seed_for(given, "baseline"))
-    anchors = rounds.draw(now.bench.reference, _SPARE * given.baseline_posts, params) if given.baseline_posts else []
+    anchors = _drawn(now, now.bench.reference, _SPARE * given.baseline_posts, "baseline")
     proposals += [_plain(now, sample, "baseline") for sample in choose_plain(anchors, given.baseline_posts, now.guard)]
     if len(proposals) < given.learning_posts + given.baseline_posts:
         now.decisions.append(f"Only {len(proposals)} posts passed the guards this round.")
@@ -210,34 +211,28 @@ def _best(now: _Round, pool: Sequence[Sample], count: int) -> list[Proposal]:
         values = spread_out(means, count)
     chosen = choose(candidates, values, now.guard, now.given.published_texts[-RECENT:], now.state.price)
     return [
-        _proposal(
-            now,
-            choice.candidate.sample,
-            (choice.candidate.mean, choice.candidate.sd),
-            tuple((beaten.sample.text, beaten.mean) for beaten in choice.beaten),
+        replace(
+            _proposal(now, choice.candidate, "learning"),
+            beaten=tuple((beaten.sample.text, beaten.mean) for beaten in choice.beaten),
         )
         for choice in chosen
     ]
 
 
-def _plain(now: _Round, sample: Sample, arm: str) -> Proposal:
+def _plain(now: _Round, sample: Sample, arm: Arm) -> Proposal:
     means, deviations = now.predict([sample.text])
-    proposal = _proposal(now, sample, (float(means[0]), float(deviations[0])), ())
-    return replace(proposal, arm="baseline") if arm == "baseline" else proposal
+    return _proposal(now, Candidate(sample, float(means[0]), float(deviations[0])), arm)
 
 
-def _proposal(
-    now: _Round, sample: Sample, predicted: tuple[float, float], beaten: tuple[tuple[str, float], ...]
-) -> Proposal:
-    nearest, run = now.bench.training.nearest(sample.text)
+def _proposal(now: _Round, candidate: Candidate, arm: Arm) -> Proposal:
+    nearest, run = now.bench.training.nearest(candidate.sample.text)
     return Proposal(
-        text=sample.text,
-        arm="learning",
-        logprob=sample.logprob,
-        sampling=rounds.sampling(now.given.config, rounds.seed_for(now.given, "candidates")),
-        predicted=predicted[0],
-        predicted_sd=predicted[1],
-        beaten=beaten,
+        text=candidate.sample.text,
+        arm=arm,
+        logprob=candidate.sample.logprob,
+        sampling=rounds.sampling(now.given.config, rounds.seed_for(now.given, arm)),
+        predicted=candidate.mean,
+        predicted_sd=candidate.sd,
         nearest_text=nearest,
         shared_run=run,
     )

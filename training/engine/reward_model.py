@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[np.float64]
 
 CHECK_WINDOW = 64
-CHECK_MINIMUM = 24
+CHECK_MINIMUM = 40
 _MIN_CORRELATION = 0.15
 _SLOPES = (0.5, 2.0)
 
@@ -68,7 +68,7 @@ def fit(features: FloatArray, targets: FloatArray, prior: Prior, noise: float = 
     scales, variance = np.ones(int(prior.groups.max()) + 1), noise
     for _ in range(iterations if len(targets) else 1):
         precision = prior.precision * scales[prior.groups]
-        covariance = np.linalg.inv(gram / variance + np.diag(precision))
+        covariance = np.asarray(np.linalg.inv(gram / variance + np.diag(precision)), dtype=np.float64)
         delta = covariance @ moment / variance
         effective = 1.0 - np.diag(covariance) * precision
         distance = np.bincount(prior.groups, prior.precision * delta**2)

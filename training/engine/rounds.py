@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +112,9 @@ class RoundState:
 
     @classmethod
     def read(cls, stored: Mapping[str, Any], config: OnlineConfig) -> RoundState:
-        """The state in `RoundInput.state`; an empty one is the first round's."""
-        state = cls(**{"beta": config.kl_initial, **stored})
+        """The state in `RoundInput.state`; an empty one is the first round's; other versions' words are ignored."""
+        known = {each.name for each in fields(cls)}
+        state = cls(**{"beta": config.kl_initial, **{name: stored[name] for name in known & stored.keys()}})
         return replace(state, trained=tuple(state.trained))
 
     def write(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -90,4 +91,5 @@ def window_scale(stream: Sequence[float], window: int = 1000) -> FloatArray:
 def _waves(hours: FloatArray) -> FloatArray:
     angles = [2 * np.pi * hours / period for period in (24, 12, 168)]
     # √2 gives each column a mean square of 1 over a week: `shrinkage` is then measured in posts.
-    return np.sqrt(2) * np.stack([wave(angle) for angle in angles for wave in (np.cos, np.sin)], axis=1)
+    waves: FloatArray = np.stack([wave(angle) for angle in angles for wave in (np.cos, np.sin)], axis=1)
+    return waves * math.sqrt(2)

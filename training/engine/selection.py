@@ -44,7 +44,7 @@ class Variety:
 
     price: float = 0.5
     aim: float = 0.9
-    lowest: float = 0.1
+    lowest: float = 0.3
     highest: float = 8.0
 
     def update(self, ratio: float) -> Variety:

@@ -88,7 +88,8 @@ The first {samples} samples with seed {seed}, unedited and not selected.
     {command}
 
 This gives an equally good model, not the same bits: the schedule of the shipped one followed the clock (`--minutes`),
-this one counts the same tokens. Interrupted, the command goes on from its checkpoint. `--device cuda` uses a GPU with larger batches.
+this one counts the same tokens. Interrupted, the command goes on from its checkpoint. `--device cuda` uses a GPU with
+larger batches.
 
 SHA-256 of `model.safetensors`: `{checksum}`
 """

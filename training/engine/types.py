@@ -118,7 +118,7 @@ class OnlineConfig:
     algorithm: str = "reward_model_rloo"
     posts_per_round: int = 16
     baseline_share: float = 0.15
-    candidates_per_post: int = 16
+    candidates_per_post: int = 32
     learning_rate: float = 7e-5
     policy_steps: int = 2
     samples_per_step: int = 48

@@ -4,6 +4,7 @@ transaction.
 
 from __future__ import annotations
 
+import random
 import shutil
 import time
 from dataclasses import asdict
@@ -57,7 +58,7 @@ def advance(run: Run, engine: Engine) -> None:
         return
     if is_fruitless(run):
         raise EngineError(
-            f"The last {FRUITLESS_ROUNDS} rounds brought not one reward: their posts were held back by a rule, declined, "
+            f"The last {FRUITLESS_ROUNDS} rounds brought not one reward: their posts were held back, declined, "
             "or got no reaction that the score formula has a value for. Look at the bot's posts, then start a new run."
         )
     if not is_due(run, config):
@@ -197,7 +198,9 @@ def _book(
         if written := [proposal.text for proposal in output.proposals if proposal.arm == "learning"]:
             recorder.on_samples(number, written[:SAMPLES_SHOWN])
     speaking = {"learning": version or policy, "baseline": reference}
-    propose_posts(run.bot, [_draft(proposal, speaking[proposal.arm], run, number) for proposal in output.proposals])
+    # Shuffled: were one arm always to speak first, the hours would pass for a difference between the arms.
+    proposals = random.Random(told.seed).sample(output.proposals, len(output.proposals))
+    propose_posts(run.bot, [_draft(proposal, speaking[proposal.arm], run, number) for proposal in proposals])
     audit.record("round.play", run, after={"number": number, "decisions": list(output.decisions)})
     live.tell(run.bot_id, {"type": "round", "run": str(run.pk), "number": number, "decisions": list(output.decisions)})
 

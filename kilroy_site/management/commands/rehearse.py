@@ -22,7 +22,7 @@ from kilroy_site.embedded.running import needed, running
 from kilroy_site.embedded.server import ServerError
 from training.configs import ALGORITHMS
 from training.engine.errors import EngineError
-from training.rehearsal import rehearse
+from training.rehearsal import FULL, SHORT, rehearse
 
 FEWEST = 16
 BAR = 30
@@ -34,20 +34,30 @@ def _posts(text: str) -> int:
     return int(text)
 
 
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**31:
+        raise ArgumentTypeError("give a whole number from 0 to 2147483647")
+    return int(text)
+
+
 class Command(BaseCommand):
     help = "Rehearse the whole loop with a simulated clock and audience, and report how much the bot improved."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--posts", type=_posts, default=256, help="posts to publish and learn from (256)")
-        parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same rehearsal (1)")
+        parser.add_argument("--seed", type=_seed, default=1, help="the same seed gives the same rehearsal (1)")
         parser.add_argument("--algorithm", choices=ALGORITHMS, default=ALGORITHMS[0])
+        parser.add_argument("--short", action="store_true", help="see in a minute that the loop turns; learns little")
         parser.add_argument("--json", action="store_true", help="end with one line of JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         progress = _Bar() if sys.stderr.isatty() else _silent
         try:
             with running(needed(settings.CONFIG), settings.VAR), _apart():
-                report = rehearse(options["posts"], options["seed"], progress, algorithm=options["algorithm"])
+                scale = SHORT if options["short"] else FULL
+                report = rehearse(
+                    options["posts"], options["seed"], progress, algorithm=options["algorithm"], scale=scale
+                )
         except (ServerError, EngineError, RuntimeError) as error:
             raise CommandError(str(error)) from error
         rounded = {

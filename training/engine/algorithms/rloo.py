@@ -19,7 +19,7 @@ def leave_one_out(rewards: Tensor) -> Tensor:
 def scaled_advantages(advantages: Tensor, clip: float) -> Tensor:
     """Advantages (N,) in units of their root mean square, clipped at ±`clip`; all zero stays zero."""
     scale = advantages.square().mean().sqrt()
-    return (advantages / scale).clamp(-clip, clip) if scale > 0 else torch.zeros_like(advantages)
+    return torch.zeros_like(advantages) if scale == 0 else (advantages / scale).clamp(-clip, clip)
 
 
 def loss(batch: PolicyBatch, params: LossParams) -> tuple[Tensor, dict[str, float]]:

@@ -1,0 +1,20 @@
+"""The site's settings, over a data folder that belongs to one test run and goes away with it.
+
+Each run has servers of its own, so runs in one checkout do not meet; xdist's workers inherit the folder from the
+process that started them. A DATABASE_URL or REDIS_URL of the environment is used instead, as in production.
+"""
+
+import os
+
+from kilroy_site.config import BASE_DIR
+
+RUN_FOLDER_VARIABLE = "TEST_RUN_FOLDER"
+
+if RUN_FOLDER_VARIABLE not in os.environ:
+    os.environ[RUN_FOLDER_VARIABLE] = str(BASE_DIR / "var" / "test" / str(os.getpid()))
+os.environ["KILROY_VAR"] = os.environ[RUN_FOLDER_VARIABLE]
+
+from kilroy_site.settings import *  # noqa: E402, F403 - the folder above must be known first
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the real one is slow on purpose
+EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
