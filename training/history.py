@@ -31,7 +31,7 @@ def historic_posts(run: Run) -> tuple[HistoricPost, ...]:
         return ()
     rows = list(
         Example.objects.filter(dataset=origin.run.dataset_id, may_learn=True)
-        .order_by("position")
+        .order_by("posted_at", "position")
         .values_list("text", "score", "community")
     )
     logs: dict[str, list[float]] = defaultdict(list)

@@ -31,6 +31,7 @@ HISTORY_WEIGHT = 0.25
 HISTORY_PRECISION = 100.0
 MIN_SCORED_HISTORY = 100
 _FOLDS = 5
+_NOTHING = 1e-9
 _MAKE = 1
 """Part of the name of a kept basis: raise it when features or opinion are made differently, so that old files are not
 used.
@@ -114,9 +115,11 @@ def _opinion(
 ) -> HistoryOpinion:
     known = np.isfinite(scores)
     silent = HistoryOpinion(np.zeros(features.shape[1]), 0.0, 1.0, 0.0)
-    if known.sum() < MIN_SCORED_HISTORY or scores[known].std() == 0.0:
+    if known.sum() < MIN_SCORED_HISTORY:
         return silent
     features, scores = features[known], _without_trend(scores[known])
+    if scores.std() < _NOTHING:
+        return silent
     prior = Prior(np.zeros(features.shape[1]), np.full(features.shape[1], PRIOR_PRECISION), kinds, evidence=1.0)
     guesses = np.zeros(len(scores))
     folds = np.arange(len(scores)) % _FOLDS
