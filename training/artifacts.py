@@ -34,9 +34,13 @@ def store_folder(folder: Path, prefix: str) -> tuple[str, int]:
     return checksum, size
 
 
-def local_folder(prefix: str) -> Path:
-    """The stored folder on this machine: the storage's own where it is local, otherwise a cached copy. Raises
-    ArtifactError when it is gone.
+_verified: set[tuple[Path, str]] = set()
+
+
+def local_folder(prefix: str, checksum: str) -> Path:
+    """The stored folder on this machine: the storage's own where it is local, otherwise a cached copy.
+
+    Raises ArtifactError when it is gone, or when its weights are not those with this SHA-256 (asked once per process).
     """
     try:
         folder = Path(default_storage.path(prefix))
@@ -44,6 +48,13 @@ def local_folder(prefix: str) -> Path:
         folder = _cached(prefix)
     if not (folder / WEIGHTS).exists():
         raise ArtifactError(f"The weights of {prefix} are not in the artifact storage.")
+    if (folder, checksum) not in _verified:
+        if sha256_of(folder / WEIGHTS) != checksum:
+            raise ArtifactError(
+                f"The weights of {prefix} are damaged: their SHA-256 is not the one that was stored. "
+                "Restore them from a backup, or choose another model version."
+            )
+        _verified.add((folder, checksum))
     return folder
 
 

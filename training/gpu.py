@@ -64,7 +64,7 @@ class GpuEngine:
         except (ValueError, torch.OutOfMemoryError) as error:
             self._trainings.pop(key, None)
             raise EngineError(str(error)) from error
-        except EngineError:
+        except BaseException:  # whatever broke it off, the next slice begins from the last checkpoint
             self._trainings.pop(key, None)
             raise
 

@@ -175,8 +175,8 @@ def _fresh_texts(run: Run, seed: int, measured: int, engine: Any) -> tuple[list[
     output = engine.run_round(
         RoundInput(
             number=last.number + 1 if last else 0,
-            policy=artifacts.local_folder(policy.folder),
-            reference=artifacts.local_folder(reference.folder),
+            policy=artifacts.local_folder(policy.folder, policy.checksum),
+            reference=artifacts.local_folder(reference.folder, reference.checksum),
             workdir=artifacts.work_folder("rounds", f"{run.pk}-measuring"),
             history=history.historic_posts(run),
             scored=history.scored_posts(run.bot),

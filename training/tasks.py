@@ -4,10 +4,19 @@ worker, which alone loads torch.
 
 from __future__ import annotations
 
+from typing import Any
+
 from celery import shared_task
+from celery.signals import worker_ready
 
 from accounts.tenancy import tenant
-from training.services import datasets, generations, worker
+from training.services import datasets, generations, runs, worker
+
+
+@worker_ready.connect
+def free_dead_leases(sender: Any, **kwargs: Any) -> None:
+    if "gpu" in sender.app.amqp.queues.consume_from:
+        runs.free_dead_leases()
 
 
 @shared_task

@@ -26,6 +26,8 @@ BATCH = 500
 @transaction.atomic
 def fill_slots(bot: Bot) -> int:
     """Give the bot's approved posts the next free slots, oldest approval first. Returns how many got one."""
+    # One scheduler per bot at a time: two of them would choose the same free slots.
+    Bot.objects.select_for_update(of=("self",), no_key=True).get(pk=bot.pk)
     waiting = list(
         Post.objects.select_for_update(skip_locked=True)
         .filter(bot=bot, state=PostState.APPROVED)
@@ -77,6 +79,7 @@ def fill_all_slots() -> int:
     # everyone: beat's sweep finds the bots of all organizations, then enters each one's tenant.
     waiting = (
         Post.everyone.filter(state=PostState.APPROVED, bot__schedules__active=True)
+        .order_by("bot_id")  # the default order would make every post distinct
         .values_list("organization_id", "bot_id")
         .distinct()
     )

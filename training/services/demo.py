@@ -27,7 +27,7 @@ LICENCE = "Public Domain Dedication and License (PDDL) 1.0"
 CLOCK_SPEED = 7200.0
 """The demo's simulated platform lives two hours in each real second, so that a day of reactions takes twelve."""
 FINETUNE: dict[str, Any] = {"max_epochs": 2.0}
-ONLINE: dict[str, Any] = {"baseline_share": 0.25, "queue_ahead": 24, "min_new_scores": 12, "stop_after_posts": 1024}
+ONLINE: dict[str, Any] = {"baseline_share": 0.25, "queue_ahead": 24, "min_new_scores": 12, "stop_after_posts": 512}
 
 
 def ensure_demo() -> User:

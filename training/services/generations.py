@@ -59,7 +59,7 @@ def answer_generation(generation_id: UUID | str, engine: Engine) -> None:
     fields: dict[str, Any]
     try:
         samples = engine.generate(
-            artifacts.local_folder(generation.version.folder),
+            artifacts.local_folder(generation.version.folder, generation.version.checksum),
             [generation.prompt] * generation.count,
             configs.sampling(generation.params),
         )

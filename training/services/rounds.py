@@ -71,7 +71,7 @@ def advance(run: Run, engine: Engine) -> None:
         run.state = Run.State.RUNNING
         live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": run.state, "kind": run.kind})
     _play(run, config, engine)
-    runs.release(run)
+    runs.release(run, progress={})
 
 
 def _play(run: Run, config: OnlineRunConfig, engine: Engine) -> None:
@@ -123,8 +123,8 @@ def _input(
     baseline = _baseline_posts(run, config, wanted)
     return RoundInput(
         number=number,
-        policy=artifacts.local_folder(policy.folder),
-        reference=artifacts.local_folder(reference.folder),
+        policy=artifacts.local_folder(policy.folder, policy.checksum),
+        reference=artifacts.local_folder(reference.folder, reference.checksum),
         workdir=artifacts.work_folder("rounds", run.pk),
         history=history.historic_posts(run),
         scored=history.scored_posts(run.bot),

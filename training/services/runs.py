@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import psutil
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=120)
 SMALLEST_DATASET = 20
+MOST_STUMBLES = 3
 ADVANCE = "training.tasks.gpu_advance_run"
 
 
@@ -170,6 +172,29 @@ def obey(run: Run) -> bool:
     elif run.wish == Run.Wish.STOP:
         release(run, state=Run.State.STOPPED, finished_at=clock.now())
     return bool(run.wish != Run.Wish.RUN)
+
+
+def stumble(run: Run, error: Exception) -> None:
+    """Let go of a run after an unforeseen fault, so that it is tried again; the third time in a row it has failed."""
+    stumbles = run.progress.get("stumbles", 0) + 1
+    if stumbles >= MOST_STUMBLES:
+        fail(run, RuntimeError(f"It broke off {stumbles} times in a row: {type(error).__name__}: {error}"))
+        return
+    log.error("run %s broke off: %s", run.pk, error, exc_info=error)
+    release(run, progress=run.progress | {"stumbles": stumbles})
+
+
+def free_dead_leases() -> int:
+    """Free the runs that a worker of this machine held when it died. For a training worker that starts: another one's
+    processes may be out of its sight.
+    """
+    host, freed = socket.gethostname(), 0
+    # everyone: a worker serves all organizations.
+    for run in Run.everyone.filter(owner__startswith=f"{host}:", lease_until__gt=Now()):
+        if not psutil.pid_exists(int(run.owner.rpartition(":")[2])):
+            # everyone: as above.
+            freed += Run.everyone.filter(pk=run.pk, fence=run.fence).update(lease_until=None, owner="")
+    return freed
 
 
 def fail(run: Run, error: Exception) -> None:

@@ -27,6 +27,8 @@ def advance_run(run_id: UUID | str, engine: Engine) -> None:
         (finetuning.advance if run.kind == Run.Kind.OFFLINE else rounds.advance)(run, engine)
     except (EngineError, ArtifactError, ValidationError) as error:  # trying again would not help
         runs.fail(run, error)
+    except Exception as error:  # a fault of ours: it may pass, but must not be tried for ever
+        runs.stumble(run, error)
 
 
 def sweep_runs() -> int:

@@ -1,0 +1,371 @@
+"""Rows for tests. Alice owns Acme and Bob may only look at it; Charlie owns Globex and has no business at Acme.
+
+Functions that make tenant-owned rows want to be called within `tenant(…)`, as the services do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django import forms
+from django.core.files.base import ContentFile
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import Membership, Organization, User
+from accounts.services import add_member, create_organization
+from accounts.tenancy import tenant
+from bots.models import Bot, Post, PostImage, Reward, Schedule, ScoreObservation, Verdict
+from bots.services.posts import outgoing, payload_sha256
+from bots.states import PostState
+from faces.contract import Capabilities, Face, FaceError, OutgoingPost, Published, Reading, RemotePost, Verification
+from faces.models import Connection
+from faces.services import create_connection
+from training.models import Dataset, Example, Generation, Metric, ModelVersion, Round, Run, SampleSet
+
+PASSWORD = "a long enough pass phrase"
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c"
+    "49444154789c63f8cfc0000003010100c9fe92ef0000000049454e44ae426082"
+)
+"""One red pixel."""
+
+_numbers = itertools.count(1)
+
+
+def make_user(email: str | None = None, **fields: Any) -> User:
+    return User.objects.create_user(email or f"person{next(_numbers)}@kilroy.example", PASSWORD, **fields)
+
+
+def make_organization(name: str = "Acme", owner: User | None = None) -> Organization:
+    return create_organization(name, owner or make_user())
+
+
+def make_member(organization: Organization, role: str, user: User | None = None) -> Membership:
+    with tenant(organization.pk):
+        return add_member(user or make_user(), role)
+
+
+def client_of(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@dataclass
+class World:
+    acme: Organization
+    globex: Organization
+    alice: User
+    bob: User
+    charlie: User
+
+
+def make_world() -> World:
+    """Two organizations: Alice (owner) and Bob (viewer) of Acme, Charlie (owner) of Globex."""
+    alice, bob, charlie = (make_user(f"{name}@kilroy.example") for name in ("alice", "bob", "charlie"))
+    acme, globex = create_organization("Acme", alice), create_organization("Globex", charlie)
+    make_member(acme, "viewer", bob)
+    return World(acme, globex, alice, bob, charlie)
+
+
+def make_connection(kind: str = "sandbox", name: str = "", **fields: Any) -> Connection:
+    if kind == "sandbox":
+        return create_connection("sandbox", name or f"Connection {next(_numbers)}", fields or None)
+    return Connection.objects.create(kind=kind, name=name or f"Connection {next(_numbers)}", **fields)
+
+
+def make_bot(connection: Connection | None = None, **fields: Any) -> Bot:
+    fields.setdefault("name", f"Bot {next(_numbers)}")
+    return Bot.objects.create(connection=connection or make_connection(), **fields)
+
+
+def make_schedule(bot: Bot, **fields: Any) -> Schedule:
+    if not {"cron", "timetable", "kind"} & set(fields):
+        fields.setdefault("interval_seconds", 3600)
+    fields.setdefault("kind", "cron" if "cron" in fields else "timetable" if "timetable" in fields else "interval")
+    return Schedule.objects.create(bot=bot, **fields)
+
+
+_SIGNED = {
+    PostState.APPROVED,
+    PostState.SCHEDULED,
+    PostState.QUEUED,
+    PostState.LEASED,
+    PostState.SENDING,
+    PostState.PUBLISHED,
+    PostState.REJECTED,
+    PostState.UNKNOWN,
+    PostState.NEEDS_HUMAN,
+    PostState.DELETED,
+}
+
+
+def make_post(bot: Bot, state: str = PostState.PENDING_REVIEW, text: str = "", **fields: Any) -> Post:
+    """A post in any state, with what the database demands of that state."""
+    text = text or f"A post about the number {next(_numbers)}"
+    sha256 = payload_sha256(OutgoingPost(text, (), fields.get("reply_to", "")))
+    now = timezone.now()
+    defaults: dict[str, Any] = {
+        "payload_sha256": sha256,
+        "platform_key": uuid.uuid4().hex,
+        "connection": bot.connection,
+    }
+    if state in _SIGNED:
+        defaults |= {"approved_sha256": sha256, "approved_by": "alice@kilroy.example", "approved_at": now}
+    if state == PostState.SCHEDULED:
+        defaults["slot_utc"] = now + timedelta(hours=1)
+    if state in (PostState.LEASED, PostState.SENDING):
+        defaults |= {"lease_until": now + timedelta(minutes=1), "fence": 1, "owner": "somebody:1"}
+    if state in (PostState.SENDING, PostState.UNKNOWN, PostState.NEEDS_HUMAN):
+        defaults |= {"sent_at": now, "attempts": 1}
+    if state in (PostState.PUBLISHED, PostState.DELETED):
+        defaults |= {"remote_id": f"remote-{next(_numbers)}", "published_at": now}
+    return Post.objects.create(bot=bot, state=state, text=text, **defaults | fields)
+
+
+def make_image(post: Post, alt_text: str = "A red pixel", position: int = 0) -> PostImage:
+    """An image of a post; the post's approval, if any, is renewed for it."""
+    sha256 = hashlib.sha256(PNG).hexdigest()
+    image = PostImage(post=post, position=position, media_type="image/png", sha256=sha256, alt_text=alt_text)
+    image.file.save(f"{post.pk}-{position}.png", ContentFile(PNG), save=False)
+    image.save()
+    post.payload_sha256 = payload_sha256(outgoing(post))
+    if post.approved_sha256:
+        post.approved_sha256 = post.payload_sha256
+    post.save()
+    return image
+
+
+def make_observation(post: Post, number: int = 0, **fields: Any) -> ScoreObservation:
+    defaults: dict[str, Any] = {
+        "age_seconds": 900,
+        "metrics": {"likes": 3},
+        "followers": 100,
+        "observed_at": timezone.now(),
+    }
+    return ScoreObservation.objects.create(post=post, number=number, **defaults | fields)
+
+
+def make_reward(post: Post, observation: ScoreObservation | None = None, value: float = 0.5) -> Reward:
+    return Reward.objects.create(
+        post=post,
+        observation=observation or make_observation(post),
+        value=value,
+        formula=post.bot.score_formula,
+        computed_at=timezone.now(),
+    )
+
+
+def make_verdict(post: Post, rule: str = "blocklist", value: str = "pass", **fields: Any) -> Verdict:
+    return Verdict.objects.create(post=post, rule=rule, value=value, **fields)
+
+
+def make_dataset(bot: Bot, state: str = Dataset.State.READY, examples: int = 0, **fields: Any) -> Dataset:
+    """A dataset with that many examples, the texts all different, and no file."""
+    defaults: dict[str, Any] = {
+        "name": f"Posts {next(_numbers)}",
+        "source": "my own account",
+        "licence": "my own words",
+        "may_learn": True,
+        "filename": "posts.csv",
+        "example_count": examples,
+    }
+    dataset = Dataset.objects.create(bot=bot, state=state, **defaults | fields)
+    Example.objects.bulk_create(
+        Example(
+            dataset=dataset,
+            position=number,
+            text=f"Past post number {number}",
+            score=float(number),
+            author="somebody",
+            community="everything",
+            posted_at=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=number),
+            source=dataset.source,
+            licence=dataset.licence,
+            may_learn=dataset.may_learn,
+        )
+        for number in range(examples)
+    )
+    return dataset
+
+
+def make_version(bot: Bot, **fields: Any) -> ModelVersion:
+    """A model version whose folder holds nothing: for whatever does not load weights."""
+    number = ModelVersion.objects.filter(bot=bot).count() + 1
+    defaults: dict[str, Any] = {
+        "number": number,
+        "kind": "offline",
+        "base": "starter",
+        "folder": f"models/{bot.pk}/{number}",
+        "checksum": "0" * 64,
+        "size": 1000,
+        "is_current": number == 1,
+    }
+    return ModelVersion.objects.create(bot=bot, **defaults | fields)
+
+
+def make_run(bot: Bot, kind: str = Run.Kind.OFFLINE, **fields: Any) -> Run:
+    if kind == Run.Kind.OFFLINE and "dataset" not in fields:
+        fields["dataset"] = make_dataset(bot)
+    if kind == Run.Kind.ONLINE and "start_version" not in fields:
+        fields["start_version"] = ModelVersion.objects.filter(bot=bot).first() or make_version(bot)
+    return Run.objects.create(bot=bot, kind=kind, **fields)
+
+
+def make_round(run: Run, number: int = 1, **fields: Any) -> Round:
+    return Round.objects.create(run=run, number=number, **{"finished_at": timezone.now()} | fields)
+
+
+def make_metric(run: Run, name: str = "train_loss", step: int = 1, value: float = 2.5) -> Metric:
+    return Metric.objects.create(run=run, name=name, step=step, value=value)
+
+
+def make_sample_set(run: Run, step: int = 1, texts: list[str] | None = None) -> SampleSet:
+    return SampleSet.objects.create(run=run, step=step, texts=texts or ["A text that the model drew"])
+
+
+def make_generation(bot: Bot, **fields: Any) -> Generation:
+    fields.setdefault("version", ModelVersion.objects.filter(bot=bot).first() or make_version(bot))
+    return Generation.objects.create(bot=bot, **fields)
+
+
+@dataclass
+class Everything:
+    """One row of every kind that a page or the API can show, all of one bot."""
+
+    connection: Connection
+    bot: Bot
+    schedule: Schedule
+    posts: dict[str, Post]
+    image: PostImage
+    dataset: Dataset
+    run: Run
+    online_run: Run
+    version: ModelVersion
+    generation: Generation
+    observation: ScoreObservation
+
+    @property
+    def post(self) -> Post:
+        return self.posts[PostState.PENDING_REVIEW]
+
+
+def make_everything() -> Everything:
+    """A bot with a post in every state, readings, rewards, verdicts, images, a dataset, runs, versions and texts."""
+    bot = make_bot(name="Headline writer", description="Writes headlines.", blocklist=["forbidden"])
+    schedule = make_schedule(bot)
+    posts = {str(state): make_post(bot, state) for state in PostState.values}
+    posts[PostState.SCHEDULED].schedule = schedule
+    posts[PostState.SCHEDULED].save()
+    posts[PostState.REJECTED].last_error = "The platform said no."
+    posts[PostState.REJECTED].save()
+    image = make_image(posts[PostState.PENDING_REVIEW])
+    make_verdict(posts[PostState.BLOCKED], value="block", reason="It says “forbidden”.")
+    published = posts[PostState.PUBLISHED]
+    observation = make_observation(published, simulated=True)
+    make_reward(published, observation)
+    dataset = make_dataset(bot, examples=60)
+    run = make_run(bot, dataset=dataset, state="finished", progress={"best_heldout_loss": 3.21})
+    version = make_version(bot, run=run, metrics={"heldout_loss": 3.21}, tags=["first"])
+    online = make_run(bot, "online", start_version=version, state="running")
+    make_version(bot, run=online, parent=version, kind="online")
+    for step in range(3):
+        make_metric(run, step=step, value=3.0 - step)
+        make_metric(online, "lift", step=step, value=float(step))
+    make_sample_set(run)
+    make_round(
+        online,
+        version=version,
+        scored_posts=40,
+        seconds=2.0,
+        metrics={
+            "lift": 0.4,
+            "lift_low": 0.1,
+            "lift_high": 0.7,
+            "learning_posts": 30,
+            "baseline_posts": 10,
+            "reward_mean": 0.2,
+        },
+    )
+    generation = make_generation(bot, version=version)
+    return Everything(
+        bot.connection, bot, schedule, posts, image, dataset, run, online, version, generation, observation
+    )
+
+
+@dataclass
+class FakePlatform:
+    """A platform whose answers a test writes beforehand: each publish raises one of `answers` until none is left."""
+
+    answers: list[Exception] = field(default_factory=list)
+    found: Published | Exception | None = None
+    readings: dict[str, Reading | None] | Exception = field(default_factory=dict)
+    published: list[tuple[OutgoingPost, str]] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    finds: int = 0
+    on_publish: Any = None
+
+
+def fake_face(platform: FakePlatform, **can: Any) -> type[Face]:
+    """A face to that platform; keyword arguments are its capabilities."""
+
+    class FakeFace(Face):
+        capabilities = Capabilities(**{"max_length": 280, "counts_by": "characters", "metrics": ("likes",)} | can)
+
+        def verify(self) -> Verification:
+            return Verification("fake")
+
+        def publish(self, post: OutgoingPost, key: str) -> Published:
+            platform.published.append((post, key))
+            if platform.on_publish is not None:
+                platform.on_publish(post, key)
+            if platform.answers:
+                raise platform.answers.pop(0)
+            number = len(platform.published)
+            return Published(f"fake-{number}", f"https://fake.example/{number}", timezone.now())
+
+        def find(self, key: str, post: OutgoingPost) -> Published | None:
+            platform.finds += 1
+            if isinstance(platform.found, Exception):
+                raise platform.found
+            return platform.found
+
+        def delete(self, remote_id: str) -> None:
+            if platform.answers:
+                raise platform.answers.pop(0)
+            platform.deleted.append(remote_id)
+
+        def metrics(self, remote_ids: Any) -> dict[str, Reading | None]:
+            if isinstance(platform.readings, FaceError):
+                raise platform.readings
+            assert isinstance(platform.readings, dict)
+            return {remote_id: platform.readings.get(remote_id) for remote_id in remote_ids}
+
+        def history(self, since: datetime | None) -> list[RemotePost]:
+            return []
+
+        def inbox(self, since: datetime | None) -> list[RemotePost]:
+            return []
+
+    return FakeFace
+
+
+@dataclass(frozen=True)
+class StubKind:
+    """An entry of the registry of faces for a class that is at hand."""
+
+    face: type[Face]
+    label: str = "Fake"
+    description: str = "A platform for tests."
+
+    def load(self) -> type[Face]:
+        return self.face
+
+    def load_form(self) -> type[forms.Form]:
+        return forms.Form

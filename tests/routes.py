@@ -1,0 +1,82 @@
+"""Every address of the site, as its URL configuration has them, for tests that walk over them all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from tests.factories import Everything
+
+
+@dataclass(frozen=True)
+class Route:
+    pattern: str
+    view: Any
+
+    @property
+    def actions(self) -> dict[str, str]:
+        """HTTP method → action, of an API route."""
+        return dict(getattr(self.view, "actions", None) or {})
+
+    def permission(self, method: str) -> str | None:
+        """What the role must carry, as the view declares it."""
+        if self.actions:
+            action = self.actions.get(method)
+            return self.view.cls.permissions[action] if action else None
+        return self.view.permission
+
+    def url(self, slug: str, ids: dict[str, Any]) -> str:
+        path = self.pattern
+        for converted, name in re.findall(r"(<(?:\w+:)?(\w+)>)", path):
+            path = path.replace(converted, str(slug if name == "slug" else ids[name]))
+        return "/" + path
+
+
+def _routes(resolver: URLResolver | None = None, prefix: str = "") -> Iterator[Route]:
+    for entry in (resolver or get_resolver()).url_patterns:
+        pattern = prefix + _plain(str(entry.pattern))
+        if isinstance(entry, URLResolver):
+            yield from _routes(entry, pattern)
+        elif isinstance(entry, URLPattern):
+            yield Route(pattern, entry.callback)
+
+
+def _plain(pattern: str) -> str:
+    """The router's regular expressions in the same notation as `path()`."""
+    return re.sub(r"\(\?P<(\w+)>[^)]*\)", r"<\1>", pattern).replace("^", "").replace("$", "").replace("\\Z", "")
+
+
+ROUTES = list(_routes())
+INSIDE = [route for route in ROUTES if "<slug:slug>" in route.pattern]
+PAGES = [route for route in INSIDE if route.pattern.startswith("o/")]
+API = [route for route in INSIDE if route.pattern.startswith("api/v1/")]
+
+
+def ids_of(made: Everything, route: Route) -> dict[str, Any]:
+    pk = {
+        "bots": made.bot,
+        "connections": made.connection,
+        "datasets": made.dataset,
+        "generate": made.generation,
+        "models": made.version,
+        "posts": made.post,
+        "runs": made.run,
+        "schedules": made.schedule,
+        "scores": made.observation,
+    }
+    resource = route.pattern.split("/")[4] if route in API else ""
+    return {
+        "pk": pk[resource].pk if resource else None,
+        "bot_id": made.bot.pk,
+        "post_id": made.post.pk,
+        "image_id": made.image.pk,
+        "dataset_id": made.dataset.pk,
+        "run_id": made.run.pk,
+        "version_id": made.version.pk,
+        "connection_id": made.connection.pk,
+        "sha256": "0" * 64,
+    }

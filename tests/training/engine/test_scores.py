@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from training.engine import scores
+
+
+def test_the_window_scaler_gives_the_originals_stream():
+    assert_allclose(scores.window_scale([1, 2, 3, 3, 10]), [0, 0.70711, 1.0, 0.78335, 1.73976], atol=1e-4)
+
+
+def test_the_window_scaler_forgets_what_left_the_window():
+    # The window of 2 holds (5, 7): mean 6, unbiased deviation √2.
+    assert_allclose(scores.window_scale([1000, 5, 7], window=2), [0, -1 / np.sqrt(2), 1 / np.sqrt(2)])
+
+
+def test_robust_scale_by_hand():
+    # Median 3, absolute deviations 2 1 0 1 97, their median 1.
+    assert_allclose(scores.robust_scale([1, 2, 3, 4, 100]), [-2 / 1.4826, -1 / 1.4826, 0, 1 / 1.4826, 3], atol=1e-12)
+
+
+def test_missing_scores_stay_missing_and_do_not_count():
+    scaled = scores.robust_scale([1, 2, np.nan, 3, 4, 100])
+    assert np.isnan(scaled[2])
+    assert_allclose(np.delete(scaled, 2), scores.robust_scale([1, 2, 3, 4, 100]))
+
+
+@pytest.mark.parametrize("scale", [scores.robust_scale, scores.standardise])
+def test_equal_scores_are_zeros(scale):
+    assert_allclose(scale([5.0, 5.0, 5.0]), [0, 0, 0])
+
+
+@pytest.mark.parametrize("scale", [scores.robust_scale, scores.standardise])
+def test_nothing_known_is_nothing_scaled(scale):
+    assert scale([]).shape == (0,)
+    assert np.isnan(scale([np.nan, np.nan])).all()
+
+
+def test_mostly_equal_scores_fall_back_to_the_standard_deviation():
+    # Median 0 and MAD 0; the deviation of (0, 0, 0, 4) is √3.
+    assert_allclose(scores.robust_scale([0, 0, 0, 4]), [0, 0, 0, 4 / np.sqrt(3)])
+
+
+def test_a_full_week_of_a_daily_wave_is_recovered_up_to_the_shrinkage():
+    hours = np.arange(168)
+    wave = np.cos(2 * np.pi * hours / 24)
+    # Columns are orthogonal over the week with 168 posts' weight each: 168 / (168 + 42) = 0.8 of it remains.
+    assert_allclose(scores.hour_effect(wave + 7, hours, shrinkage=42), 0.8 * wave, atol=1e-9)
+
+
+def test_the_hour_effect_of_one_post_or_none_is_nothing():
+    assert_allclose(scores.hour_effect([3.0, np.nan], [5, 6]), [0, 0])
+
+
+def test_normalised_rewards_lose_the_hour_and_keep_the_order_within_it():
+    hours = np.tile(np.arange(168), 4)
+    rng = np.random.default_rng(0)
+    quality = rng.standard_normal(hours.size)
+    rewards = quality + 2 * np.sin(2 * np.pi * hours / 24)
+    normalised = scores.normalise_rewards(rewards, hours)
+    assert np.corrcoef(normalised, quality)[0, 1] > 0.98
+    assert np.corrcoef(scores.robust_scale(rewards), quality)[0, 1] < 0.7
+
+
+def test_historical_counts_become_standardised_logs():
+    # log1p of 0 and e²−1 are 0 and 2: mean 1, deviation 1.
+    assert_allclose(scores.normalise_history([0, np.e**2 - 1, None, -4]), [-1, 1, np.nan, np.nan], atol=1e-12)
