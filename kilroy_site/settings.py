@@ -106,9 +106,8 @@ USE_TZ = True
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = VAR / "static"
 MEDIA_ROOT = VAR / "media"
-WHITENOISE_USE_FINDERS = True  # no collectstatic step on a laptop
+WHITENOISE_USE_FINDERS = True  # files are served from where they are: no collectstatic step
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
