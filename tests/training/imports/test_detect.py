@@ -60,7 +60,7 @@ def test_a_pickle_is_refused_whatever_it_is_called(protocol: int, value: object)
         (b"", "The file is empty"),
         (b" \r\n\t", "The file is empty"),
     ],
-    ids="zip gzip xls pdf parquet png utf-32 utf-16 binary cp1251 empty blank".split(),
+    ids=["zip", "gzip", "xls", "pdf", "parquet", "png", "utf-32", "utf-16", "binary", "cp1251", "empty", "blank"],
 )
 @pytest.mark.parametrize("filename", ["posts.csv", "posts.json", "posts.txt"])
 def test_what_is_not_text_is_refused_by_name(filename: str, head: bytes, reason: str) -> None:
