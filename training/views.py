@@ -276,6 +276,7 @@ def samples_panel(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
         context |= {
             "run_label": found.run.get_kind_display(),
             "run_id": found.run_id,
+            "kind": found.run.kind,
             "step": found.step,
             "texts": found.texts,
         }

@@ -105,7 +105,7 @@
         }),
       );
       const step = list.parentElement.querySelector("[data-samples-step]");
-      if (step) step.textContent = `Step ${message.step}`;
+      if (step) step.textContent = `${message.kind === "online" ? "Round" : "Step"} ${message.step}`;
     }
   });
 

@@ -20,6 +20,7 @@ from tests.routes import API, INSIDE, PAGES, ROUTES, Route, ids_of
 
 OUTSIDE_OF_ORGANIZATIONS = {
     "healthz",
+    "favicon.ico",
     "api/schema/",
     "api/docs/",
     "",

@@ -37,7 +37,8 @@ class Recorder:
     def on_samples(self, step: int, texts: list[str]) -> None:
         with transaction.atomic():
             SampleSet.objects.update_or_create(run=self.run, step=step, defaults={"texts": list(texts)})
-            live.tell(self.run.bot_id, {"type": "samples", "run": str(self.run.pk), "step": step, "texts": list(texts)})
+            drawn = {"run": str(self.run.pk), "kind": self.run.kind, "step": step, "texts": list(texts)}
+            live.tell(self.run.bot_id, {"type": "samples", **drawn})
 
     def flush(self) -> None:
         points = list({(name, step): (name, step, value) for name, step, value in self._points}.values())

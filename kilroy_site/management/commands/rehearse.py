@@ -80,7 +80,7 @@ def _apart() -> Iterator[None]:
         media = str(Path(folder) / "media")
         with override_settings(VAR=Path(folder), MEDIA_ROOT=media, CHANNEL_LAYERS=layers):
             broker = current_app.conf.broker_url
-            current_app.conf.broker_url = "memory://"
+            current_app.conf.broker_url = "memory://localhost/"
             original = connection.settings_dict["NAME"]
             connection.settings_dict["TEST"]["NAME"] = f"rehearsal_{Path(folder).name.rsplit('-', 1)[-1]}".lower()
             connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
