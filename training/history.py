@@ -14,7 +14,14 @@ from django.db.models import Q
 from bots.models import Bot, Post, Schedule
 from bots.states import UPCOMING, PostState
 from training.engine.types import HistoricPost, ScoredPost
-from training.models import Example, Run
+from training.models import Example, ModelVersion, Run
+
+
+def origin_of(version: ModelVersion) -> ModelVersion:
+    """The fine-tuned version that a lineage began with: the reference and the baseline arm of all that came after."""
+    while version.parent is not None:
+        version = version.parent
+    return version
 
 
 def historic_posts(run: Run) -> tuple[HistoricPost, ...]:
@@ -24,9 +31,7 @@ def historic_posts(run: Run) -> tuple[HistoricPost, ...]:
     in size, and counts are heavy-tailed.
     """
     assert run.start_version is not None  # the database's check: online runs have one
-    origin = run.start_version
-    while origin.parent is not None:
-        origin = origin.parent
+    origin = origin_of(run.start_version)
     if origin.run is None or origin.run.dataset_id is None:
         return ()
     rows = list(

@@ -11,7 +11,6 @@ from django.db import transaction
 
 from accounts import clock
 from accounts.doorbell import ring
-from bots import live
 from training import artifacts, configs
 from training.engine.types import FinetuneReport
 from training.models import Example, ModelVersion, Run
@@ -38,13 +37,11 @@ def split(run: Run) -> tuple[list[str], list[str]]:
 
 def advance(run: Run, engine: Engine) -> None:
     """Train one slice. A kill at any moment costs at most the slice: the next one resumes from the last checkpoint."""
-    if run.started_at is None:
-        if runs.obey(run):
-            return
-        Run.objects.filter(pk=run.pk, fence=run.fence).update(started_at=clock.now())
+    if run.started_at is None and runs.obey(run):
+        return
     train, heldout = split(run)
     workdir = artifacts.work_folder("finetune", run.pk)
-    _mark_running(run)
+    runs.mark_running(run)
     watch = _Watch(run)
     with Recorder(run) as recorder:
         report = engine.finetune(
@@ -92,13 +89,6 @@ class _Watch:
             self.lost = not runs.renew(self.run)
             self.wish = runs.wish_of(self.run)
         return self.lost or self.wish != Run.Wish.RUN or now >= self._ends_at
-
-
-def _mark_running(run: Run) -> None:
-    if run.state != Run.State.RUNNING:
-        Run.objects.filter(pk=run.pk, fence=run.fence).update(state=Run.State.RUNNING)
-        run.state = Run.State.RUNNING
-        live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": run.state, "kind": run.kind})
 
 
 def _finish(run: Run, engine: Engine, report: FinetuneReport, progress: dict[str, Any], *, stopped: bool) -> None:

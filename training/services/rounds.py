@@ -41,6 +41,11 @@ def is_due(run: Run, config: OnlineRunConfig) -> bool:
     return history.upcoming_count(run.bot) == 0 and history.awaiting_reward(run.bot) == 0
 
 
+def is_complete(run: Run, config: OnlineRunConfig) -> bool:
+    """Whether the bot has as many rewarded posts as the run was to stop at."""
+    return bool(config.stop_after_posts) and history.rewarded_count(run.bot) >= config.stop_after_posts
+
+
 def is_fruitless(run: Run) -> bool:
     """Whether the last rounds all came to nothing and nothing is under way: going on would only repeat it for ever."""
     last = list(run.rounds.order_by("-number").values_list("scored_posts", flat=True)[:FRUITLESS_ROUNDS])
@@ -53,7 +58,7 @@ def advance(run: Run, engine: Engine) -> None:
     if runs.obey(run):
         return
     config = configs.online(run.config)
-    if config.stop_after_posts and history.rewarded_count(run.bot) >= config.stop_after_posts:
+    if is_complete(run, config):
         runs.release(run, state=Run.State.FINISHED, finished_at=clock.now())
         return
     if is_fruitless(run):
@@ -64,12 +69,7 @@ def advance(run: Run, engine: Engine) -> None:
     if not is_due(run, config):
         runs.release(run, state=Run.State.RUNNING)
         return
-    Run.objects.filter(pk=run.pk, fence=run.fence).update(
-        state=Run.State.RUNNING, started_at=run.started_at or clock.now()
-    )
-    if run.state != Run.State.RUNNING:
-        run.state = Run.State.RUNNING
-        live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": run.state, "kind": run.kind})
+    runs.mark_running(run)
     _play(run, config, engine)
     runs.release(run, progress={})
 
@@ -110,10 +110,7 @@ def versions_of(run: Run) -> tuple[ModelVersion, ModelVersion]:
     policy = versions.current_version(run.bot) or run.start_version
     assert policy is not None
     assert run.start_version is not None  # the database's check on online runs
-    reference = run.start_version
-    while reference.kind == ModelVersion.Kind.ONLINE and reference.parent is not None:
-        reference = reference.parent
-    return policy, reference
+    return policy, history.origin_of(run.start_version)
 
 
 def _input(

@@ -146,6 +146,15 @@ def hold(run: Run) -> bool:
     return held.values_list("pk", flat=True).first() is not None
 
 
+def mark_running(run: Run) -> None:
+    """Say that a claimed run is under way, the first time with when it began."""
+    started = run.started_at or clock.now()
+    Run.objects.filter(pk=run.pk, fence=run.fence).update(state=Run.State.RUNNING, started_at=started)
+    if run.state != Run.State.RUNNING:
+        run.state = Run.State.RUNNING
+        live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": run.state, "kind": run.kind})
+
+
 def wish_of(run: Run) -> str:
     """What people want of the run at this moment."""
     wish: str = Run.objects.values_list("wish", flat=True).get(pk=run.pk)

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from accounts.doorbell import ring
 from accounts.tenancy import tenant
-from training import configs, history
+from training import configs
 from training.artifacts import ArtifactError
 from training.models import Dataset, Generation, Run
 from training.services import finetuning, generations, rounds, runs
@@ -55,5 +55,4 @@ def _has_work(run: Run) -> bool:
     if run.kind == Run.Kind.OFFLINE or run.state == Run.State.QUEUED or run.wish != Run.Wish.RUN:
         return True
     config = configs.online(run.config)
-    done = bool(config.stop_after_posts) and history.rewarded_count(run.bot) >= config.stop_after_posts
-    return done or rounds.is_due(run, config)
+    return rounds.is_complete(run, config) or rounds.is_due(run, config)
