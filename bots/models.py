@@ -281,3 +281,32 @@ class Verdict(TenantModel):
     class Meta(TenantModel.Meta):
         constraints = [models.UniqueConstraint(fields=["post", "rule"], name="verdict_once_per_rule")]
         ordering = ["rule"]
+
+
+class Decision(TenantModel):
+    """What a person decided about a proposed post: what a model may learn people's taste from. Editing counts as
+    preferring `text` to `original_text`.
+    """
+
+    class Choice(models.TextChoices):
+        APPROVED = "approved", "Approved"
+        DECLINED = "declined", "Declined"
+        EDITED = "edited", "Edited"
+
+    post = models.ForeignKey(Post, on_delete=models.CASCADE, related_name="decisions")
+    choice = models.CharField(max_length=8, choices=Choice.choices)
+    text = models.TextField(blank=True)
+    original_text = models.TextField(blank=True)
+    reason = models.CharField(max_length=300, blank=True)
+    by = models.CharField(max_length=200)
+    at = models.DateTimeField()
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.CheckConstraint(condition=Q(choice__in=["approved", "declined", "edited"]), name="decision_choice"),
+        ]
+        indexes = [models.Index(fields=["post", "at"], name="decision_of_post")]
+        ordering = ["at", "pk"]
+
+    def __str__(self) -> str:
+        return f"{self.get_choice_display()}: {self.text[:40]}"

@@ -17,16 +17,28 @@ from django.core.files.base import ContentFile
 from django.test import Client
 from django.utils import timezone
 
+from accounts import clock
 from accounts.models import Membership, Organization, User
 from accounts.services import add_member, create_organization
 from accounts.tenancy import tenant
-from bots.models import Bot, Post, PostImage, Reward, Schedule, ScoreObservation, Verdict
+from bots.models import Bot, Decision, Post, PostImage, Reward, Schedule, ScoreObservation, Verdict
 from bots.services.posts import outgoing, payload_sha256
 from bots.states import PostState
 from faces.contract import Capabilities, Face, FaceError, OutgoingPost, Published, Reading, RemotePost, Verification
 from faces.models import Connection
 from faces.services import create_connection
-from training.models import Dataset, Example, Generation, Metric, ModelVersion, Round, Run, SampleSet
+from training.models import (
+    Canary,
+    Dataset,
+    Example,
+    Generation,
+    Metric,
+    ModelVersion,
+    Round,
+    Run,
+    RunDataset,
+    SampleSet,
+)
 
 PASSWORD = "a long enough pass phrase"
 PNG = bytes.fromhex(
@@ -215,7 +227,10 @@ def make_run(bot: Bot, kind: str = Run.Kind.OFFLINE, **fields: Any) -> Run:
         fields["dataset"] = make_dataset(bot)
     if kind == Run.Kind.ONLINE and "start_version" not in fields:
         fields["start_version"] = ModelVersion.objects.filter(bot=bot).first() or make_version(bot)
-    return Run.objects.create(bot=bot, kind=kind, **fields)
+    run = Run.objects.create(bot=bot, kind=kind, **fields)
+    if run.dataset is not None:
+        RunDataset.objects.create(run=run, dataset=run.dataset)
+    return run
 
 
 def make_round(run: Run, number: int = 1, **fields: Any) -> Round:
@@ -233,6 +248,17 @@ def make_sample_set(run: Run, step: int = 1, texts: list[str] | None = None) -> 
 def make_generation(bot: Bot, **fields: Any) -> Generation:
     fields.setdefault("version", ModelVersion.objects.filter(bot=bot).first() or make_version(bot))
     return Generation.objects.create(bot=bot, **fields)
+
+
+def make_decision(post: Post, choice: str = "approved", **fields: Any) -> Decision:
+    return Decision.objects.create(
+        post=post, choice=choice, **{"text": post.text, "by": "alice@example.org", "at": clock.now(), **fields}
+    )
+
+
+def make_canary(version: ModelVersion, against: ModelVersion, **fields: Any) -> Canary:
+    fields = {"share": 0.25, "started_at": clock.now(), **fields}
+    return Canary.objects.create(bot=version.bot, version=version, against=against, **fields)
 
 
 @dataclass
@@ -279,6 +305,8 @@ def make_everything() -> Everything:
         make_metric(run, step=step, value=3.0 - step)
         make_metric(online, "lift", step=step, value=float(step))
     make_sample_set(run)
+    make_canary(online.versions.get(), version)
+    make_decision(posts[PostState.DECLINED], "declined", reason="Too loud.")
     make_round(
         online,
         version=version,

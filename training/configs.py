@@ -54,6 +54,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "temperature": (0.0, 5.0),
     "top_k": (0, 1_000_000),
     "top_p": (0.0001, 1.0),
+    "min_p": (0.0, 1.0),
+    "repetition_penalty": (1.0, 10.0),
     "max_new_tokens": (1, 1024),
     "min_length": (0, 100_000),
     "max_length": (1, 100_000),

@@ -65,6 +65,11 @@ class Example(TenantModel):
     score = models.FloatField(null=True)
     author = models.CharField(max_length=200, blank=True)
     community = models.CharField(max_length=200, blank=True)
+    topic = models.CharField(max_length=200, blank=True)
+    context = models.TextField(blank=True, help_text="What the post answers, oldest first.")
+    quarantined = models.CharField(
+        max_length=300, blank=True, help_text="Why training leaves this post out: it broke a training twice."
+    )
     posted_at = models.DateTimeField(null=True)
     source = models.CharField(max_length=300)
     licence = models.CharField(max_length=300)
@@ -99,6 +104,9 @@ class ModelVersion(TenantModel):
     size = models.PositiveBigIntegerField()
     tags = models.JSONField(default=list, blank=True)
     metrics = models.JSONField(default=dict, blank=True)
+    report = models.JSONField(
+        default=dict, blank=True, help_text="What has more than a number: calibration, critics, memorised samples."
+    )
     is_current = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -181,6 +189,24 @@ class Run(TenantModel):
         return f"{self.get_kind_display()} of {self.bot}"
 
 
+class RunDataset(TenantModel):
+    """A dataset that a run learns from. `weight` 2 shows each of its posts twice as often as weight 1."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="sources")
+    dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="uses")
+    weight = models.FloatField(default=1.0)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["run", "dataset"], name="run_dataset_once"),
+            models.CheckConstraint(condition=Q(weight__gt=0) & Q(weight__lte=1000), name="run_dataset_weight"),
+        ]
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.dataset} × {self.weight:g}"
+
+
 class Round(TenantModel):
     """One round of online learning: what was decided, measured and proposed, and the state the next one continues
     from.
@@ -191,6 +217,9 @@ class Round(TenantModel):
     config = models.JSONField(default=dict)
     decisions = models.JSONField(default=list)
     metrics = models.JSONField(default=dict)
+    report = models.JSONField(
+        default=dict, help_text="What has more than a number: calibration, the watchdog's readings."
+    )
     engine_state = models.JSONField(default=dict)
     scored_posts = models.PositiveIntegerField(default=0, help_text="Posts with a reward when the round began.")
     version = models.ForeignKey(ModelVersion, null=True, on_delete=models.SET_NULL, related_name="rounds")
@@ -200,6 +229,43 @@ class Round(TenantModel):
     class Meta(TenantModel.Meta):
         constraints = [models.UniqueConstraint(fields=["run", "number"], name="round_once")]
         ordering = ["number"]
+
+
+class Canary(TenantModel):
+    """A model version on trial: it writes a share of the bot's posts until their reactions say whether it may take
+    over.
+    """
+
+    class State(models.TextChoices):
+        RUNNING = "running", "On trial"
+        PROMOTED = "promoted", "Promoted"
+        ROLLED_BACK = "rolled_back", "Rolled back"
+        ENDED = "ended", "Ended by a person"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    bot = models.ForeignKey(Bot, on_delete=models.CASCADE, related_name="canaries")
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="canaries")
+    against = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="+")
+    share = models.FloatField(help_text="Share of the learning posts that the version on trial writes.")
+    state = models.CharField(max_length=12, choices=State.choices, default=State.RUNNING)
+    reason = models.CharField(max_length=500, blank=True)
+    report = models.JSONField(default=dict, blank=True)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta(TenantModel.Meta):
+        verbose_name_plural = "canaries"
+        constraints = [
+            models.UniqueConstraint(fields=["bot"], condition=Q(state="running"), name="canary_running_once_per_bot"),
+            models.CheckConstraint(condition=Q(share__gt=0) & Q(share__lt=1), name="canary_share"),
+            models.CheckConstraint(
+                condition=Q(state__in=["running", "promoted", "rolled_back", "ended"]), name="canary_state"
+            ),
+        ]
+        ordering = ["-started_at"]
+
+    def __str__(self) -> str:
+        return f"{self.version} against {self.against}"
 
 
 class Metric(TenantModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.factories import make_post, make_reward, make_round, make_run, make_v
 from tests.training.fake_engine import FakeEngine
 from training import history
 from training.engine.errors import EngineError
+from training.engine.types import SamplingParams
 from training.models import Dataset, Metric, ModelVersion, Round, Run
 from training.services import rounds, runs, versions
 from training.services.worker import advance_run
@@ -90,7 +92,7 @@ def test_proposals_become_posts_that_know_where_they_come_from(run: Run, engine:
         "run": str(run.pk),
         "round": 0,
         "version": 2,
-        "sampling": {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "max_new_tokens": 64, "seed": 0},
+        "sampling": asdict(SamplingParams()),
         "logprob": -12.5,
         "predicted": 0.75,
         "predicted_sd": 0.5,

@@ -11,17 +11,19 @@ one device.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import math
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from training.engine import checkpoints
 from training.engine.models.loss import linear_cross_entropy
@@ -37,6 +39,7 @@ log = logging.getLogger("starter")
 WARMUP, DECAY = 0.02, 0.3
 CLIP_NORM = 1.0
 FIRST_EXPORT_S = 240.0
+PROGRESS = "progress.json"
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,28 @@ class Recipe:
 
 @dataclass
 class Progress:
-    """Where a training stands; kept in its checkpoints. `seconds` is time spent training, over all restarts."""
+    """Where a training stands; kept in its checkpoints and, as progress.json, beside what it exports.
+
+    `seconds` is time spent training, over all restarts; `earlier_…` is what the model it started from had behind it.
+    """
 
     step: int = 0
     epoch: int = 0
     row: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    earlier_steps: int = 0
+    earlier_tokens: int = 0
+    earlier_seconds: float = 0.0
+
+    def following(self) -> Progress:
+        """The progress that a training which goes on from this one's model begins with: other orders of the posts."""
+        return Progress(
+            epoch=self.epoch + 1,
+            earlier_steps=self.earlier_steps + self.step,
+            earlier_tokens=self.earlier_tokens + self.tokens,
+            earlier_seconds=self.earlier_seconds + self.seconds,
+        )
 
 
 def build_model(recipe: Recipe, end_id: int) -> GPT2LMHeadModel:
@@ -212,6 +230,16 @@ class StarterTraining:
         log.info("resumed at step %d", self.progress.step)
 
     @torch.no_grad()
+    def start_from(self, folder: Path) -> None:
+        """Begins with the weights of an exported starter instead of random ones, its posts in another order."""
+        weights = load_file(folder / "model.safetensors")
+        for name, parameter in self.model.named_parameters():
+            parameter.copy_(weights[name])
+            self.average[name].copy_(weights[name])
+        self.progress = Progress(**json.loads((folder / PROGRESS).read_text(encoding="utf-8"))).following()
+        log.info("started from %s, %d tokens old", folder, self.progress.earlier_tokens)
+
+    @torch.no_grad()
     def export(self, out: Path, *, averaged: bool) -> None:
         """The model and its tokenizer into `out`, weights in float16, each file replaced in one step."""
         aside = out.with_name(f".{out.name}.part")
@@ -222,6 +250,7 @@ class StarterTraining:
         self.tokenizer.save(aside)
         source = self.average if averaged else dict(self.model.named_parameters())
         checkpoints.write_tensors(aside / "model.safetensors", {k: v.half() for k, v in source.items()})
+        checkpoints.write_text(aside / PROGRESS, json.dumps(asdict(self.progress), indent=2) + "\n")
         out.mkdir(parents=True, exist_ok=True)
         for path in sorted(aside.iterdir()):
             path.replace(out / path.name)
@@ -267,6 +296,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--corpus", type=Path, required=True, help="community<TAB>text, one post a line")
     parser.add_argument("--exclude", type=Path, action="append", default=[], help="CSV whose texts must not be learned")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--start-from", type=Path, help="an exported starter to go on from; its tokenizer is kept")
     parser.add_argument("--work", type=Path, default=Path("starter-work"), help="checkpoints and the tokenizer")
     parser.add_argument("--minutes", type=float, default=0.0, help="length of the schedule by the clock")
     parser.add_argument("--epochs", type=float, default=4.0, help="length of the schedule in passes, without --minutes")
@@ -287,10 +317,12 @@ def main(argv: list[str] | None = None) -> None:
     texts = read_corpus(args.corpus, args.exclude)
     texts = texts[: args.limit or len(texts)]
     heldout_texts, train_texts = texts[::100], [t for i, t in enumerate(texts) if i % 100]
-    tokenizer = load_or_train_tokenizer(args.work / "tokenizer", train_texts, recipe.vocab_size)
+    tokenizer = load_or_train_tokenizer(args.start_from or args.work / "tokenizer", train_texts, recipe.vocab_size)
     posts, heldout = TokenizedPosts(tokenizer, train_texts), TokenizedPosts(tokenizer, heldout_texts)
     log.info("%d posts, %d tokens an epoch; %d held out", len(posts), posts.targets, len(heldout))
     training = StarterTraining(recipe, tokenizer, posts, heldout, args.device)
+    if args.start_from:
+        training.start_from(args.start_from)
     training.resume(args.work)
     train(training, args)
     finish(training, args.out, heldout_texts)

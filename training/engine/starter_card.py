@@ -107,7 +107,8 @@ def write_card(
     """Writes `out/README.md` about the model exported to `out`; `loss` is its held-out loss in nats per token."""
     model = CausalLanguageModel.load(str(out))
     text_bytes = sum(len(text.encode()) for text in heldout_texts)
-    passes = progress.tokens / posts.targets
+    tokens = progress.earlier_tokens + progress.tokens
+    passes = tokens / posts.targets
     card = _CARD.format(
         train_posts=len(posts),
         epoch_tokens=posts.targets,
@@ -124,10 +125,10 @@ def write_card(
         weight_decay=recipe.weight_decay,
         rows=recipe.rows,
         context=recipe.context,
-        steps=progress.step,
-        tokens=progress.tokens,
+        steps=progress.earlier_steps + progress.step,
+        tokens=tokens,
         passes=passes,
-        minutes=progress.seconds / 60,
+        minutes=(progress.earlier_seconds + progress.seconds) / 60,
         processor=processor(),
         torch_version=torch.__version__,
         loss=loss,

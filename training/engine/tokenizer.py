@@ -55,12 +55,13 @@ class PostTokenizer:
         return [[self.end_id, *ids, self.end_id] for ids in self.encode_all(texts)]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`; special tokens are left out."""
-        return str(self._backend.decode(list(ids), skip_special_tokens=True))
+        """The text of `ids`; special tokens are left out, and NUL, which no platform and no database takes."""
+        return str(self._backend.decode(list(ids), skip_special_tokens=True)).replace("\0", "")
 
     def decode_all(self, sequences: Sequence[Sequence[int]]) -> list[str]:
         """`decode` of every sequence, in one call to the backend."""
-        return [str(t) for t in self._backend.decode_batch([list(s) for s in sequences], skip_special_tokens=True)]
+        texts = self._backend.decode_batch([list(s) for s in sequences], skip_special_tokens=True)
+        return [str(text).replace("\0", "") for text in texts]
 
     def save(self, folder: Path) -> None:
         """Writes tokenizer.json and tokenizer_config.json into `folder`."""

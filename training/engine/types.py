@@ -19,13 +19,64 @@ OnStep = Callable[[int, Metrics], None]
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How to draw text. `top_k=0` and `top_p=1.0` switch the filters off; `max_new_tokens` is a hard limit."""
+    """How to draw text. `top_k=0`, `top_p=1.0`, `min_p=0.0` and `repetition_penalty=1.0` switch the filters off;
+    `max_new_tokens` is a hard limit.
+    """
 
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
     max_new_tokens: int = 64
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class LengthLimit:
+    """A hard limit of a text's length, in the units that `count` counts in: a face's own way of counting."""
+
+    maximum: int
+    count: Callable[[str], int] = len
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a post was, or is to be, written under; "" where nothing is known. `context` is what it answers, oldest
+    first.
+    """
+
+    author: str = ""
+    community: str = ""
+    topic: str = ""
+    context: str = ""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """How a text is to begin: conditions the model reads, and words it must go on from."""
+
+    prefix: str = ""
+    conditions: Conditions = Conditions()
+
+
+@dataclass(frozen=True)
+class TrainingPost:
+    """A post to learn from. `key` names it in reports; `weight` 2 shows it twice as often as weight 1."""
+
+    text: str
+    key: str = ""
+    conditions: Conditions = Conditions()
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a person said of a proposed post; `rewritten` is what they made of it, where they edited it."""
+
+    text: str
+    verdict: Literal["approved", "declined"]
+    rewritten: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,6 +192,9 @@ class RoundInput:
     (`workdir/model`). `state` is what the last round returned in `RoundOutput.state` (empty for the first). `cache` is
     a folder that outlives rounds, for what is costly to make again (features); without one, `workdir/cache` is used and
     made anew for each workdir. `history` is in order of time: the reward model takes a trend over it out of its scores.
+    `decisions` are people's, in order of time. While a version is on trial, `policy` is that version and `stable` the
+    one it is tried against, which writes `stable_posts` of the learning arm's posts beside `learning_posts`. `limit` is
+    the platform's, counted its own way.
     """
 
     number: int
@@ -156,6 +210,10 @@ class RoundInput:
     seed: int
     state: Mapping[str, Any] = field(default_factory=dict)
     cache: Path | None = None
+    decisions: tuple[Decision, ...] = ()
+    stable: Path | None = None
+    stable_posts: int = 0
+    limit: LengthLimit | None = None
 
 
 @dataclass(frozen=True)
@@ -176,6 +234,7 @@ class Proposal:
     beaten: tuple[tuple[str, float], ...] = ()
     nearest_text: str = ""
     shared_run: int = 0
+    speaker: Literal["policy", "stable", "reference"] = "policy"
     images: tuple[GeneratedImage, ...] = ()
 
 
@@ -183,7 +242,8 @@ class Proposal:
 class RoundOutput:
     """What a round did. `model` is the folder of the new weights, or None when the policy did not move; `decisions` are
     sentences for people ("No policy step: …"); `metrics` are plain numbers by standard name (reward_mean, kl, entropy,
-    distinct_2, …).
+    distinct_2, …); `report` is what has more than a number, as JSON-ready data (calibration by decile, the watchdog's
+    readings).
     """
 
     model: Path | None
@@ -191,3 +251,4 @@ class RoundOutput:
     metrics: dict[str, float]
     decisions: tuple[str, ...]
     state: dict[str, Any]
+    report: dict[str, Any] = field(default_factory=dict)

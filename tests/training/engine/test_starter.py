@@ -108,6 +108,7 @@ def test_the_command_exports_a_model_that_learned_with_its_card(
         "README.md",
         "config.json",
         "model.safetensors",
+        "progress.json",
         "tokenizer.json",
         "tokenizer_config.json",
     ]
@@ -131,3 +132,19 @@ def test_the_command_goes_on_from_its_checkpoint(
 
     assert f"resumed at step {int(steps[0].removeprefix('step-'))}" in caplog.text
     assert len(steps) == 2
+
+
+@pytest.mark.usefixtures("small")
+def test_a_training_can_go_on_from_an_exported_model(corpus: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    common = ["--corpus", str(corpus), "--epochs", "1"]
+    starter.main([*common, "--out", str(first), "--work", str(tmp_path / "work1")])
+    starter.main([*common, "--out", str(second), "--work", str(tmp_path / "work2"), "--start-from", str(first)])
+    before, after = (json.loads((folder / "progress.json").read_text()) for folder in (first, second))
+
+    assert (first / "tokenizer.json").read_bytes() == (second / "tokenizer.json").read_bytes()
+    assert (after["earlier_steps"], after["earlier_tokens"]) == (before["step"], before["tokens"])
+    sentence = ["The cat likes my old dog again"]
+    old, new = (sum(CausalLanguageModel.load(str(folder)).logprobs(sentence)[0]) for folder in (first, second))
+    assert new > old + 3
+    assert f"| tokens seen | {before['tokens'] + after['tokens']:,}" in (second / "README.md").read_text()

@@ -15,10 +15,17 @@ from training.engine.tokenizer import PostTokenizer, train_tokenizer
 TOKENIZER = train_tokenizer(["the cat sat on the mat", "a dog ran in the park"] * 3, vocab_size=290)
 
 
-@given(st.text())
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 @settings(max_examples=200, deadline=None)
 def test_every_unicode_text_survives_a_round_trip(text: str) -> None:
     assert TOKENIZER.decode(TOKENIZER.encode(text)) == text
+
+
+def test_nul_never_leaves_a_model() -> None:
+    ids = TOKENIZER.encode("a\0b")
+
+    assert TOKENIZER.decode(ids) == "ab"
+    assert TOKENIZER.decode_all([ids, ids]) == ["ab", "ab"]
 
 
 @pytest.mark.parametrize("text", ["<|endoftext|>", "so it ends<|endoftext|>", "<|endoftext|><|endoftext|> more"])
