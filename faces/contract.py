@@ -21,10 +21,20 @@ class FaceError(Exception):
 
     `permanent`: retrying the same request cannot help. `sent`: whether the platform may have acted on it; only an
     error with `sent=False` proves that nothing was published. `retry_after`: seconds the platform asked us to wait.
+    `credentials`: the platform does not take the connection's credentials (any more); its owner must connect again.
     """
 
-    def __init__(self, message: str, *, permanent: bool, sent: bool = False, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        permanent: bool,
+        sent: bool = False,
+        retry_after: float | None = None,
+        credentials: bool = False,
+    ) -> None:
         super().__init__(message)
+        self.credentials = credentials
         self.permanent = permanent
         self.sent = sent
         self.retry_after = retry_after

@@ -8,22 +8,22 @@ the secret key of a local installation, which is drawn once and kept.
 
 from __future__ import annotations
 
+import base64
 import difflib
-import os
 import re
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from kilroy_site.drawn_secrets import CREDENTIAL_KEY, CREDENTIAL_KEY_BYTES, SECRET_KEY, SECRET_KEY_LENGTH, DrawnSecret
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 PREFIX = "KILROY_"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-SECRET_KEY_LENGTH = 50
 
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
@@ -56,6 +56,7 @@ class Config:
     host: str
     port: int
     secret_key: str
+    credential_keys: Mapping[str, bytes]
     debug: bool
     allowed_hosts: tuple[str, ...]
     public_url: str
@@ -64,6 +65,7 @@ class Config:
     log_level: str
     demo: bool
     email_url: str | None
+    outbound_allow: frozenset[tuple[str, int]]
 
     @property
     def local(self) -> bool:
@@ -137,6 +139,28 @@ def _secret_key(text: str) -> str:
     return text
 
 
+def _credential_keys(text: str) -> Mapping[str, bytes]:
+    keys = {}
+    for part in text.split(","):
+        name, _, key = part.strip().partition(":")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,20}", name) or name in keys:
+            raise ValueError
+        keys[name] = base64.urlsafe_b64decode(key + "=" * (-len(key) % 4))
+        if len(keys[name]) != CREDENTIAL_KEY_BYTES:
+            raise ValueError
+    return keys
+
+
+def _outbound_allow(text: str) -> frozenset[tuple[str, int]]:
+    pairs = set()
+    for part in text.split(","):
+        host, _, port = part.strip().rpartition(":")
+        if not _HOST_PATTERN.match(host) or not re.fullmatch(r"[0-9]{1,5}", port):
+            raise ValueError
+        pairs.add((host.strip("[]").lower(), int(port)))
+    return frozenset(pairs)
+
+
 def _folder(text: str) -> Path:
     path = Path(text).expanduser()
     if path.exists() and not path.is_dir():
@@ -173,6 +197,23 @@ VARIABLES: tuple[Variable, ...] = (
         "",
         f"at least {SECRET_KEY_LENGTH} characters",
         "Signs sessions and links; unset: drawn once and kept in the data folder (local installations only).",
+    ),
+    Variable(
+        "KILROY_CREDENTIAL_KEYS",
+        "credential_keys",
+        _credential_keys,
+        {},
+        "name:key pairs separated by commas, each key 32 random bytes in base64",
+        "Seal the credentials of connections, the first for new ones; unset: drawn once and kept in the data folder "
+        "(local installations only).",
+    ),
+    Variable(
+        "KILROY_OUTBOUND_ALLOW",
+        "outbound_allow",
+        _outbound_allow,
+        frozenset(),
+        "host:port pairs separated by commas",
+        "Private addresses that user-given hosts (an instance, a webhook) may still resolve to.",
     ),
     Variable(
         "KILROY_DEBUG",
@@ -244,11 +285,31 @@ def load(environ: Mapping[str, str]) -> Config:
     """
     _refuse_unknown(environ)
     values = {variable.field: _value(variable, environ) for variable in VARIABLES}
+    local = values["debug"] or values["host"] in LOOPBACK_HOSTS
     if not values["secret_key"]:
-        values["secret_key"] = _local_secret_key(values["var"], values["host"], debug=values["debug"])
+        values["secret_key"] = _drawn(SECRET_KEY, values, local)
+    if not values["credential_keys"]:
+        values["credential_keys"] = _credential_keys(f"local:{_drawn(CREDENTIAL_KEY, values, local)}")
     if not values["public_url"]:
         values["public_url"] = f"http://{_bracketed(_reachable(values['host']))}:{values['port']}"
     return Config(**values)
+
+
+def _drawn(secret: DrawnSecret, values: Mapping[str, Any], local: bool) -> str:
+    if not local:
+        raise ConfigError(
+            f"{secret.variable} is not set, and HOST={values['host']!r} can be reached from other machines: "
+            f"give {secret.variable} with {secret.needed}."
+        )
+    try:
+        return secret.read_or_draw(values["var"])
+    except OSError as error:
+        raise ConfigError(
+            f"KILROY_VAR={str(values['var'])!r} cannot hold {secret.file} ({error.strerror}): "
+            f"name a folder that can be written, or give {secret.variable}."
+        ) from None
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
@@ -266,45 +327,8 @@ def _value(variable: Variable, environ: Mapping[str, str]) -> Any:
     try:
         return variable.parse(text)
     except ValueError:
-        shown = "(hidden)" if variable.field == "secret_key" else repr(mask_password(text))
+        shown = "(hidden)" if variable.field in ("secret_key", "credential_keys") else repr(mask_password(text))
         raise ConfigError(f"{variable.name}={shown} cannot be used: expected {variable.accepts}.") from None
-
-
-def _local_secret_key(var: Path, host: str, *, debug: bool) -> str:
-    if not debug and host not in LOOPBACK_HOSTS:
-        raise ConfigError(
-            f"KILROY_SECRET_KEY is not set, and HOST={host!r} can be reached from other machines: "
-            f"give KILROY_SECRET_KEY with at least {SECRET_KEY_LENGTH} random characters."
-        )
-    path = var / "secret_key"
-    try:
-        var.mkdir(parents=True, exist_ok=True)
-        return _read_or_draw(path)
-    except OSError as error:
-        raise ConfigError(
-            f"KILROY_VAR={str(var)!r} cannot hold the secret key ({error.strerror}): "
-            "name a folder that can be written, or give KILROY_SECRET_KEY."
-        ) from None
-
-
-def _read_or_draw(path: Path) -> str:
-    """The key in `path`. Written aside and linked into place, so that two processes starting at once agree on one
-    key."""
-    if not path.exists():
-        aside = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(SECRET_KEY_LENGTH))
-        try:
-            os.link(aside, path)
-        except FileExistsError:
-            pass
-        finally:
-            aside.unlink()
-    key = path.read_text().strip()
-    if len(key) < SECRET_KEY_LENGTH:
-        raise ConfigError(f"{path} holds no usable secret key: delete the file to have a new one drawn.")
-    return key
 
 
 def _reachable(host: str) -> str:

@@ -15,6 +15,8 @@ BASE_DIR = configuration.BASE_DIR
 VAR = CONFIG.var
 
 SECRET_KEY = CONFIG.secret_key
+CREDENTIAL_KEYS = CONFIG.credential_keys
+OUTBOUND_ALLOW = CONFIG.outbound_allow
 DEBUG = CONFIG.debug
 PUBLIC_URL = CONFIG.public_url
 ALLOWED_HOSTS = [*CONFIG.allowed_hosts, "localhost", "127.0.0.1", "[::1]"]

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from kilroy_site.config import BASE_DIR, VARIABLES, ConfigError, load, mask_password
+from kilroy_site.config import BASE_DIR, VARIABLES, Config, ConfigError, load, mask_password
 
 KEY = "k" * 50
+SEALING = "new:" + "A" * 43
 
 
-def configured(**environ: str) -> object:
-    return load({"KILROY_SECRET_KEY": KEY, **environ})
+def configured(**environ: str) -> Config:
+    return load({"KILROY_SECRET_KEY": KEY, "KILROY_CREDENTIAL_KEYS": SEALING, **environ})
 
 
 def test_defaults() -> None:
@@ -34,6 +35,8 @@ def test_every_variable_is_read() -> None:
             "HOST": "0.0.0.0",
             "PORT": "80",
             "KILROY_SECRET_KEY": KEY,
+            "KILROY_CREDENTIAL_KEYS": f"{SEALING}, old:{'_' * 42}8=",
+            "KILROY_OUTBOUND_ALLOW": "127.0.0.1:8080, [::1]:81",
             "KILROY_DEBUG": "Yes",
             "KILROY_ALLOWED_HOSTS": "kilroy.example, .example.org",
             "KILROY_PUBLIC_URL": "https://kilroy.example/",
@@ -50,6 +53,8 @@ def test_every_variable_is_read() -> None:
         "host": "0.0.0.0",
         "port": 80,
         "secret_key": KEY,
+        "credential_keys": {"new": bytes(32), "old": bytes([255] * 32)},
+        "outbound_allow": frozenset({("127.0.0.1", 8080), ("::1", 81)}),
         "debug": True,
         "allowed_hosts": ("kilroy.example", ".example.org"),
         "public_url": "https://kilroy.example",
@@ -69,6 +74,7 @@ def test_every_variable_is_read() -> None:
         ("PORT", "0", "a whole number from 1 to 65535"),
         ("PORT", "65536", "a whole number from 1 to 65535"),
         ("PORT", "٨٠٠٠", "a whole number from 1 to 65535"),
+        ("KILROY_OUTBOUND_ALLOW", "127.0.0.1", "host:port pairs separated by commas"),
         ("KILROY_DEBUG", "maybe", "one of 1, true, yes, on, 0, false, no, off"),
         ("KILROY_DEMO", "2", "one of 1, true, yes, on, 0, false, no, off"),
         ("KILROY_LOG_LEVEL", "loud", "one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
@@ -112,17 +118,22 @@ def test_passwords_and_keys_are_not_shown_in_errors() -> None:
     with pytest.raises(ConfigError) as key:
         load({"KILROY_SECRET_KEY": "hunter2"})
     assert str(key.value) == "KILROY_SECRET_KEY=(hidden) cannot be used: expected at least 50 characters."
+    for wrong in ("hunter2", "a:hunter2", f"{SEALING},{SEALING}", f"two words:{'A' * 43}"):
+        with pytest.raises(ConfigError) as sealing:
+            load({"KILROY_SECRET_KEY": KEY, "KILROY_CREDENTIAL_KEYS": wrong})
+        assert str(sealing.value).startswith("KILROY_CREDENTIAL_KEYS=(hidden) cannot be used: expected name:key pairs")
 
 
 def test_a_local_secret_key_is_drawn_once_and_kept_private(tmp_path: Path) -> None:
     environ = {"KILROY_VAR": str(tmp_path / "var")}
     with ThreadPoolExecutor(8) as pool:
-        keys = set(pool.map(lambda _: load(environ).secret_key, range(16)))
-    path = tmp_path / "var" / "secret_key"
-    assert keys == {path.read_text()}
+        loaded = list(pool.map(lambda _: load(environ), range(16)))
+    path, sealing = tmp_path / "var" / "secret_key", tmp_path / "var" / "credential_key"
+    assert {config.secret_key for config in loaded} == {path.read_text()}
+    assert len({config.credential_keys["local"] for config in loaded}) == 1
     assert len(path.read_text()) >= 50
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert list(path.parent.iterdir()) == [path]
+    assert {kept.stat().st_mode & 0o777 for kept in (path, sealing)} == {0o600}
+    assert set(path.parent.iterdir()) == {path, sealing}
 
 
 def test_two_installations_draw_different_keys(tmp_path: Path) -> None:
@@ -139,13 +150,13 @@ def test_a_site_that_others_reach_must_be_given_its_key(tmp_path: Path) -> None:
 
 def test_a_truncated_key_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "secret_key").write_text("short")
-    with pytest.raises(ConfigError, match="holds no usable secret key: delete the file"):
+    with pytest.raises(ConfigError, match="secret_key holds no usable key: delete the file"):
         load({"KILROY_VAR": str(tmp_path)})
 
 
 def test_the_public_address_of_a_site_on_any_address_can_be_typed() -> None:
-    assert load({"HOST": "0.0.0.0", "KILROY_SECRET_KEY": KEY}).public_url == "http://127.0.0.1:8000"
-    assert load({"HOST": "::1", "PORT": "81", "KILROY_SECRET_KEY": KEY}).public_url == "http://[::1]:81"
+    assert configured(HOST="0.0.0.0").public_url == "http://127.0.0.1:8000"
+    assert configured(HOST="::1", PORT="81").public_url == "http://[::1]:81"
 
 
 @pytest.mark.parametrize(

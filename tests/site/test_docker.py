@@ -14,7 +14,11 @@ from kilroy_site.supervisor.children import programs
 
 DOCKER = BASE_DIR / "docker"
 OURS = ("migrate", "web", "io", "training", "beat")
-GIVEN = {"POSTGRES_PASSWORD": "p" * 16, "KILROY_SECRET_KEY": "k" * 50}
+GIVEN = {
+    "POSTGRES_PASSWORD": "p" * 16,
+    "KILROY_SECRET_KEY": "k" * 50,
+    "KILROY_CREDENTIAL_KEYS": f"first:{'A' * 43}",
+}
 
 
 @pytest.fixture(scope="module")

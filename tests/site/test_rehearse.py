@@ -75,7 +75,15 @@ def test_one_seed_gives_one_rehearsal(answers: list[str]) -> None:
 
 def test_nothing_of_it_reaches_the_installations_data(answers: list[str], folders: tuple[Path, Path]) -> None:
     for var in folders:
-        assert {path.name for path in var.iterdir()} <= {"postgres", "redis", "run", "logs", "secret_key", "up.lock"}
+        assert {path.name for path in var.iterdir()} <= {
+            "postgres",
+            "redis",
+            "run",
+            "logs",
+            "secret_key",
+            "credential_key",
+            "up.lock",
+        }
         server = Postgres(var)
         process = server.start(var / "logs" / "postgres-again.log")
         try:

@@ -1,0 +1,73 @@
+"""Secrets at rest: credentials in AES-256-GCM envelopes, bound to the row that holds them.
+
+An envelope is `v1.<key id>.<nonce>.<ciphertext>` (base64url). Its associated data name organization, table, column and
+row, so that an envelope copied into another row does not open. The keyring comes from the settings: its first key
+seals, every key opens, so that keys can be rotated while posts are published (`manage.py rotate_keys`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.conf import settings
+from django.db.models import Model
+
+VERSION = "v1"
+NONCE_BYTES = 12
+
+
+class VaultError(Exception):
+    """A secret that cannot be opened; the message never holds any of it."""
+
+
+def seal(row: Model, column: str, secret: dict[str, Any]) -> str:
+    """The envelope of `secret` for this column of this row, under the keyring's first key."""
+    key_id, key = next(iter(settings.CREDENTIAL_KEYS.items()))
+    nonce = os.urandom(NONCE_BYTES)
+    ciphertext = AESGCM(key).encrypt(nonce, json.dumps(secret, sort_keys=True).encode(), _bound_to(row, column))
+    return ".".join((VERSION, key_id, _text(nonce), _text(ciphertext)))
+
+
+def unseal(row: Model, column: str, envelope: str) -> dict[str, Any]:
+    """What `seal` was given; {} for an empty column. Raises VaultError, and never returns the raw text."""
+    if not envelope:
+        return {}
+    parts = envelope.split(".")
+    if len(parts) != 4 or parts[0] != VERSION:
+        raise VaultError("This is no sealed secret: enter the credentials again.")
+    key = settings.CREDENTIAL_KEYS.get(parts[1])
+    if key is None:
+        raise VaultError(
+            f"The key “{parts[1]}” that sealed these credentials is not in KILROY_CREDENTIAL_KEYS: "
+            "put it back there, or enter the credentials again."
+        )
+    try:
+        opened = AESGCM(key).decrypt(_bytes(parts[2]), _bytes(parts[3]), _bound_to(row, column))
+    except (InvalidTag, ValueError, binascii.Error):
+        raise VaultError("These credentials do not open here: enter them again.") from None
+    secret: dict[str, Any] = json.loads(opened)
+    return secret
+
+
+def is_current(envelope: str) -> bool:
+    """Whether the keyring's first key sealed this envelope (an empty column needs no key)."""
+    return not envelope or envelope.split(".")[1:2] == [next(iter(settings.CREDENTIAL_KEYS))]
+
+
+def _bound_to(row: Model, column: str) -> bytes:
+    organization = getattr(row, "organization_id", "")
+    return f"{organization}|{row._meta.db_table}|{column}|{row.pk}".encode()
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _bytes(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
