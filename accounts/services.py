@@ -6,9 +6,11 @@ import hashlib
 import secrets
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.core.exceptions import ValidationError
+from django.core.mail import send_mail
 from django.db import transaction
 from django.urls import reverse
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
@@ -80,6 +82,21 @@ def revoke_token(token: ApiToken) -> None:
     token.revoked_at = clock.now()
     token.save(update_fields=["revoked_at"])
     audit.record("token.revoke", token, before={"name": token.name})
+
+
+def tell_owners(organization_id: UUID, subject: str, body: str) -> None:
+    """Mail an organization's owners and admins once the transaction has committed. A mail that cannot be sent is
+    logged: it must not undo the work.
+    """
+    # everyone: a worker may tell of an organization whose tenant it has left already.
+    owners = Membership.everyone.filter(organization=organization_id, role__in=[Role.OWNER, Role.ADMIN])
+    addresses = list(owners.values_list("user__email", flat=True))
+
+    def send() -> None:
+        for address in addresses:
+            send_mail(f"Kilroy: {subject}", body, None, [address])
+
+    transaction.on_commit(send, robust=True)
 
 
 def token_hash(secret: str) -> str:

@@ -7,6 +7,7 @@ from zoneinfo import available_timezones
 
 from django import forms
 
+from bots import scoring
 from bots.models import Bot, Schedule
 from faces.models import Connection
 from faces.registry import FACES
@@ -21,7 +22,9 @@ class BotForm(forms.Form):
 
     name = forms.CharField(max_length=120)
     connection = forms.ChoiceField(
-        label="Where it speaks", help_text="The sandbox needs no account: its audience is simulated."
+        label="Where it speaks",
+        help_text="The sandbox needs no account: its audience is simulated. Other accounts are connected first, "
+        "under Connections.",
     )
     base_model = forms.CharField(
         max_length=200,
@@ -32,7 +35,7 @@ class BotForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        new = [(f"new:{kind}", f"New: {face.label}") for kind, face in FACES.items()]
+        new = [(f"new:{kind}", f"New: {face.label}") for kind, face in FACES.items() if face.needs_no_account]
         existing = [(str(connection.pk), connection.name) for connection in Connection.objects.all()]
         self.fields["connection"].choices = [*new, *existing]  # type: ignore[attr-defined]
 
@@ -43,8 +46,9 @@ class BotSettingsForm(forms.Form):
     approval = forms.ChoiceField(choices=Bot.Approval.choices, widget=forms.RadioSelect)
     score_formula = forms.CharField(
         max_length=300,
-        help_text="What a reaction is worth: likes, comments, shares, followers, age_hours, + - * / ** "
-        "and log, log1p, sqrt, abs, min, max.",
+        help_text=f"What a reaction is worth: {scoring.NAMES_HELP}, + - * / ** and {scoring.FUNCTIONS_HELP}. "
+        "Add penalty(toxicity) to make toxic posts cost; modifier(toxicity) is for scores that are never negative. "
+        "first(impressions, followers) takes the first that the platform gives.",
     )
     posts_per_day = forms.IntegerField(
         required=False, min_value=1, help_text="At most this many posts a day; empty: no cap."

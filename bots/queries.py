@@ -72,6 +72,7 @@ def _card(bot: Bot, post: Post, slug: str, scale: tuple[float, float] | None) ->
         "predicted": post.provenance.get("predicted"),
         "reward": (raw - scale[0]) / scale[1] if raw is not None and scale else None,
         "raw_reward": raw,
+        "reward_missing": post.provenance.get("reward", {}).get("missing", ""),
         "metrics": getattr(post, "latest_metrics", None) or {},
         "publish_at": post.slot_utc,
         "published_at": post.published_at,

@@ -15,19 +15,36 @@ from accounts.problems import Conflict
 from faces.contract import FaceError
 from faces.models import Connection
 from faces.registry import FACES
-from faces.services import create_connection
+from faces.services import check_connection, create_connection, reconnect
 
 
 class ConnectionSerializer(serializers.ModelSerializer[Connection]):
     kind = serializers.ChoiceField(choices=sorted(FACES))
-    settings = serializers.JSONField(required=False, default=dict)
+    settings = serializers.JSONField(
+        required=False,
+        default=dict,
+        help_text="What the face's form asks for. Credentials among it are sealed and never shown again.",
+    )
     simulated = serializers.BooleanField(read_only=True, help_text="Reactions here are simulated, never real.")
     capabilities = serializers.SerializerMethodField()
 
     class Meta:
         model = Connection
-        fields = ("id", "kind", "name", "settings", "may_learn", "simulated", "capabilities", "created_at")
-        read_only_fields = ("may_learn", "created_at")
+        fields = (
+            "id",
+            "kind",
+            "name",
+            "settings",
+            "account",
+            "state",
+            "problem",
+            "checked_at",
+            "may_learn",
+            "simulated",
+            "capabilities",
+            "created_at",
+        )
+        read_only_fields = ("account", "state", "problem", "checked_at", "may_learn", "created_at")
 
     @extend_schema_field({"type": "object", "additionalProperties": True})
     def get_capabilities(self, connection: Connection) -> dict[str, Any]:
@@ -47,6 +64,10 @@ class VerificationSerializer(serializers.Serializer[Any]):
     missing = serializers.ListField(child=serializers.CharField())
 
 
+class ReconnectSerializer(serializers.Serializer[Any]):
+    settings = serializers.JSONField()
+
+
 class ConnectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationViewSet):
     queryset = Connection.objects.all()
     serializer_class = ConnectionSerializer
@@ -54,7 +75,8 @@ class ConnectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
         "list": "connection_view",
         "retrieve": "connection_view",
         "create": "connection_edit",
-        "verify": "connection_view",
+        "partial_update": "connection_edit",
+        "verify": "connection_edit",
     }
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -63,12 +85,20 @@ class ConnectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
         connection = create_connection(**serializer.validated_data)
         return Response(self.get_serializer(connection).data, status=status.HTTP_201_CREATED)
 
+    def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Connect again: new settings or credentials; what is left out stays. Posts, scores and history are kept."""
+        known = self.get_object()
+        serializer = ReconnectSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        connection = reconnect(known.pk, serializer.validated_data["settings"])
+        return Response(self.get_serializer(connection).data)
+
     @extend_schema(request=None, responses=VerificationSerializer)
     @action(detail=True, methods=["post"])
     def verify(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Check the connection's credentials and permissions with the platform."""
         try:
-            found = self.get_object().face.verify()
+            found = check_connection(self.get_object().pk)
         except FaceError as error:
             raise Conflict(str(error)) from None
         return Response({"account": found.account, "ok": found.ok, "missing": list(found.missing)})

@@ -6,11 +6,12 @@ never for a name.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from faces.models import Connection
@@ -22,6 +23,7 @@ class FaceError(Exception):
     `permanent`: retrying the same request cannot help. `sent`: whether the platform may have acted on it; only an
     error with `sent=False` proves that nothing was published. `retry_after`: seconds the platform asked us to wait.
     `credentials`: the platform does not take the connection's credentials (any more); its owner must connect again.
+    `status`: the HTTP status of its answer, 0 where there was none.
     """
 
     def __init__(
@@ -32,8 +34,10 @@ class FaceError(Exception):
         sent: bool = False,
         retry_after: float | None = None,
         credentials: bool = False,
+        status: int = 0,
     ) -> None:
         super().__init__(message)
+        self.status = status
         self.credentials = credentials
         self.permanent = permanent
         self.sent = sent
@@ -44,7 +48,8 @@ class FaceError(Exception):
 class Capabilities:
     """What a platform can do.
 
-    `idempotency`: "key" when a repeated publish with the same key is harmless, "none" when it would publish twice.
+    `idempotency`: "key" when a repeated publish with the same key is harmless for `key_window` seconds after the first,
+    "none" when it would publish twice.
     `simulated`: reactions come from a simulation and must be labelled so wherever they are shown.
     """
 
@@ -54,6 +59,7 @@ class Capabilities:
     can_reply: bool = False
     takes_images: bool = False
     idempotency: Literal["key", "none"] = "none"
+    key_window: float = math.inf
     simulated: bool = False
     may_learn: bool = False
 
@@ -89,10 +95,13 @@ class Published:
 
 @dataclass(frozen=True)
 class Verification:
-    """Result of checking a connection: the account's name there, and what is missing, in words for its owner."""
+    """Result of checking a connection: the account's name there, and what is missing, in words for its owner.
+    `settings`: what the platform said of itself and the face wants to remember (an instance's limits).
+    """
 
     account: str
     missing: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -143,9 +152,9 @@ class Face(ABC):
         """
 
     @abstractmethod
-    def find(self, key: str, post: OutgoingPost) -> Published | None:
-        """Look for what an earlier `publish` with this key (or, without keys, these very bytes) may have left on the
-        platform.
+    def find(self, key: str, post: OutgoingPost, since: datetime) -> Iterable[Published]:
+        """What an earlier `publish` with this key (or, without keys, these very bytes), sent at `since` or later, may
+        have left on the platform: the likeliest first, nothing when it left nothing.
         """
 
     @abstractmethod

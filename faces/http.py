@@ -103,12 +103,14 @@ class Api:
 
     def _answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
         headers = {name.lower(): value for name, value in headers.items()}
+        is_json = True
+        data: Any = {}
         try:
             data = json.loads(body) if body.strip() else {}
         except ValueError:
-            data = None
+            is_json = False
         if 200 <= status < 300:
-            if data is None:
+            if not is_json:
                 raise FaceError(
                     f"{self.platform} answered with something that is not JSON (a page of maintenance?).",
                     permanent=False,
@@ -121,15 +123,14 @@ class Api:
         told = self.explain(data) if data else ""
         words = f"{self.platform} answered {status}" + (f": {told[:300]}" if told else ".")
         if status == 429:
-            wait = retry_after(headers)
-            return FaceError(f"{words} Too many requests.", permanent=False, retry_after=wait)
+            return FaceError(words, permanent=False, retry_after=retry_after(headers), status=status)
         if status in (401, 403):
-            return FaceError(words, permanent=True, credentials=status == 401)
+            return FaceError(words, permanent=True, credentials=status == 401, status=status)
         if 300 <= status < 400:
-            return FaceError(f"{words} It points elsewhere: check the address.", permanent=True)
+            return FaceError(f"{words} It points elsewhere: check the address.", permanent=True, status=status)
         if status in REFUSED:
-            return FaceError(words, permanent=True)
-        return FaceError(words, permanent=False, sent=status in UNPROVEN or status >= 500)
+            return FaceError(words, permanent=True, status=status)
+        return FaceError(words, permanent=False, sent=status in UNPROVEN or status >= 500, status=status)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

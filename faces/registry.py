@@ -24,6 +24,11 @@ class FaceKind:
     face: str
     form: str
 
+    @property
+    def needs_no_account(self) -> bool:
+        """Whether a connection can be made without anything being entered."""
+        return not getattr(self.load_form(), "secret_fields", ())
+
     def load(self) -> type[Face]:
         face: type[Face] = import_string(self.face)
         return face
@@ -39,5 +44,11 @@ FACES: dict[str, FaceKind] = {
         description="A simulated audience: no account, no keys, nothing leaves this installation.",
         face="faces.kinds.sandbox.face.SandboxFace",
         form="faces.kinds.sandbox.forms.SandboxForm",
+    ),
+    "mastodon": FaceKind(
+        label="Mastodon",
+        description="An account on any instance of Mastodon.",
+        face="faces.kinds.mastodon.face.MastodonFace",
+        form="faces.kinds.mastodon.forms.MastodonForm",
     ),
 }

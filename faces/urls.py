@@ -1,10 +1,17 @@
 from django.urls import path
 
+from faces import views
 from faces.kinds.sandbox import views as sandbox
 
 app_name = "faces"
-CONNECTION = "o/<slug:slug>/connections/<uuid:connection_id>/"
+CONNECTIONS = "o/<slug:slug>/connections/"
+CONNECTION = CONNECTIONS + "<uuid:connection_id>/"
 urlpatterns = [
+    path(CONNECTIONS, views.index, name="connections"),
+    path(CONNECTIONS + "new/<slug:kind>/", views.new, name="connection-new"),
+    path(CONNECTION, views.detail, name="connection"),
+    path(CONNECTION + "change/", views.change, name="connection-change"),
+    path(CONNECTION + "check/", views.check, name="connection-check"),
     path(CONNECTION + "sandbox/", sandbox.feed, name="sandbox-feed"),
     path(CONNECTION + "sandbox/images/<str:sha256>/", sandbox.image, name="sandbox-image"),
 ]

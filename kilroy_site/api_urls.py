@@ -4,10 +4,12 @@ from rest_framework.routers import SimpleRouter
 
 from bots.api import BotViewSet, PostViewSet, ScheduleViewSet, ScoreViewSet
 from faces.api import ConnectionViewSet
-from training.api import DatasetViewSet, GenerationViewSet, RunViewSet, VersionViewSet
+from training.api import CanaryViewSet, DatasetViewSet, GenerationViewSet, VersionViewSet
+from training.run_api import RunViewSet
 
 router = SimpleRouter()
 router.register("bots", BotViewSet, basename="api-bot")
+router.register("canaries", CanaryViewSet, basename="api-canary")
 router.register("connections", ConnectionViewSet, basename="api-connection")
 router.register("datasets", DatasetViewSet, basename="api-dataset")
 router.register("generate", GenerationViewSet, basename="api-generation")

@@ -180,6 +180,7 @@ if CONFIG.email_url:
     from urllib.parse import unquote, urlsplit
 
     _mail = urlsplit(CONFIG.email_url)
+    EMAIL_TIMEOUT = 10
     EMAIL_HOST, EMAIL_PORT = _mail.hostname, _mail.port or (465 if _mail.scheme == "smtps" else 587)
     EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(_mail.username or ""), unquote(_mail.password or "")
     EMAIL_USE_SSL, EMAIL_USE_TLS = _mail.scheme == "smtps", _mail.scheme == "smtp" and bool(_mail.username)

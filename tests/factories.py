@@ -8,11 +8,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django import forms
 from django.core.files.base import ContentFile
 from django.test import Client
 from django.utils import timezone
@@ -24,7 +23,7 @@ from accounts.tenancy import tenant
 from bots.models import Bot, Decision, Post, PostImage, Reward, Schedule, ScoreObservation, Verdict
 from bots.services.posts import outgoing, payload_sha256
 from bots.states import PostState
-from faces.contract import Capabilities, Face, FaceError, OutgoingPost, Published, Reading, RemotePost, Verification
+from faces.contract import OutgoingPost
 from faces.models import Connection
 from faces.services import create_connection
 from training.models import (
@@ -223,13 +222,15 @@ def make_version(bot: Bot, **fields: Any) -> ModelVersion:
 
 
 def make_run(bot: Bot, kind: str = Run.Kind.OFFLINE, **fields: Any) -> Run:
-    if kind == Run.Kind.OFFLINE and "dataset" not in fields:
-        fields["dataset"] = make_dataset(bot)
+    """A run; an offline one learns from `dataset`, or from a new and empty one."""
+    dataset = fields.pop("dataset", None)
+    if kind == Run.Kind.OFFLINE and dataset is None:
+        dataset = make_dataset(bot)
     if kind == Run.Kind.ONLINE and "start_version" not in fields:
         fields["start_version"] = ModelVersion.objects.filter(bot=bot).first() or make_version(bot)
     run = Run.objects.create(bot=bot, kind=kind, **fields)
-    if run.dataset is not None:
-        RunDataset.objects.create(run=run, dataset=run.dataset)
+    if dataset is not None:
+        RunDataset.objects.create(run=run, dataset=dataset)
     return run
 
 
@@ -276,6 +277,7 @@ class Everything:
     version: ModelVersion
     generation: Generation
     observation: ScoreObservation
+    canary: Canary
 
     @property
     def post(self) -> Post:
@@ -305,7 +307,7 @@ def make_everything() -> Everything:
         make_metric(run, step=step, value=3.0 - step)
         make_metric(online, "lift", step=step, value=float(step))
     make_sample_set(run)
-    make_canary(online.versions.get(), version)
+    canary = make_canary(online.versions.get(), version)
     make_decision(posts[PostState.DECLINED], "declined", reason="Too loud.")
     make_round(
         online,
@@ -323,77 +325,5 @@ def make_everything() -> Everything:
     )
     generation = make_generation(bot, version=version)
     return Everything(
-        bot.connection, bot, schedule, posts, image, dataset, run, online, version, generation, observation
+        bot.connection, bot, schedule, posts, image, dataset, run, online, version, generation, observation, canary
     )
-
-
-@dataclass
-class FakePlatform:
-    """A platform whose answers a test writes beforehand: each publish raises one of `answers` until none is left."""
-
-    answers: list[Exception] = field(default_factory=list)
-    found: Published | Exception | None = None
-    readings: dict[str, Reading | None] | Exception = field(default_factory=dict)
-    published: list[tuple[OutgoingPost, str]] = field(default_factory=list)
-    deleted: list[str] = field(default_factory=list)
-    finds: int = 0
-    on_publish: Any = None
-
-
-def fake_face(platform: FakePlatform, **can: Any) -> type[Face]:
-    """A face to that platform; keyword arguments are its capabilities."""
-
-    class FakeFace(Face):
-        capabilities = Capabilities(**{"max_length": 280, "counts_by": "characters", "metrics": ("likes",)} | can)
-
-        def verify(self) -> Verification:
-            return Verification("fake")
-
-        def publish(self, post: OutgoingPost, key: str) -> Published:
-            platform.published.append((post, key))
-            if platform.on_publish is not None:
-                platform.on_publish(post, key)
-            if platform.answers:
-                raise platform.answers.pop(0)
-            number = len(platform.published)
-            return Published(f"fake-{number}", f"https://fake.example/{number}", timezone.now())
-
-        def find(self, key: str, post: OutgoingPost) -> Published | None:
-            platform.finds += 1
-            if isinstance(platform.found, Exception):
-                raise platform.found
-            return platform.found
-
-        def delete(self, remote_id: str) -> None:
-            if platform.answers:
-                raise platform.answers.pop(0)
-            platform.deleted.append(remote_id)
-
-        def metrics(self, remote_ids: Any) -> dict[str, Reading | None]:
-            if isinstance(platform.readings, FaceError):
-                raise platform.readings
-            assert isinstance(platform.readings, dict)
-            return {remote_id: platform.readings.get(remote_id) for remote_id in remote_ids}
-
-        def history(self, since: datetime | None) -> list[RemotePost]:
-            return []
-
-        def inbox(self, since: datetime | None) -> list[RemotePost]:
-            return []
-
-    return FakeFace
-
-
-@dataclass(frozen=True)
-class StubKind:
-    """An entry of the registry of faces for a class that is at hand."""
-
-    face: type[Face]
-    label: str = "Fake"
-    description: str = "A platform for tests."
-
-    def load(self) -> type[Face]:
-        return self.face
-
-    def load_form(self) -> type[forms.Form]:
-        return forms.Form

@@ -59,6 +59,7 @@ API = [route for route in INSIDE if route.pattern.startswith("api/v1/")]
 def ids_of(made: Everything, route: Route) -> dict[str, Any]:
     pk = {
         "bots": made.bot,
+        "canaries": made.canary,
         "connections": made.connection,
         "datasets": made.dataset,
         "generate": made.generation,
@@ -77,6 +78,8 @@ def ids_of(made: Everything, route: Route) -> dict[str, Any]:
         "dataset_id": made.dataset.pk,
         "run_id": made.run.pk,
         "version_id": made.version.pk,
+        "canary_id": made.canary.pk,
         "connection_id": made.connection.pk,
         "sha256": "0" * 64,
+        "kind": "sandbox",
     }

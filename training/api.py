@@ -1,8 +1,9 @@
-"""Datasets, runs, model versions and generations over the API. Translates HTTP to services."""
+"""Datasets, model versions, their trials and generations over the API. Translates HTTP to services."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 from django_filters import rest_framework as filters
@@ -14,10 +15,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api import OrganizationViewSet
+from accounts.pagination import NewestFirst
 from bots.models import Bot
-from training.models import Dataset, Generation, ModelVersion, Run
-from training.queries import series_of
-from training.services import datasets, generations, runs, versions
+from training.imports.filters import FILTERS
+from training.models import Canary, Dataset, Generation, ModelVersion
+from training.services import canaries, datasets, generations, versions
 
 WAIT_SECONDS = 25.0
 """How long `generate` waits for the worker before it answers 202 with the request's address."""
@@ -58,6 +60,12 @@ class ColumnsSerializer(serializers.Serializer[Any]):
     columns = serializers.DictField(child=serializers.CharField(allow_null=True, allow_blank=True))
 
 
+class FiltersSerializer(serializers.Serializer[Any]):
+    filters = serializers.DictField(
+        child=serializers.DictField(), help_text="Filter → its parameters. `GET datasets/filters/` lists them."
+    )
+
+
 class ImportSerializer(serializers.Serializer[Any]):
     only_good = serializers.BooleanField(default=False, help_text="Import the good rows and leave the broken ones out.")
 
@@ -73,6 +81,8 @@ class DatasetViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
         "create": "dataset_edit",
         "destroy": "dataset_edit",
         "columns": "dataset_edit",
+        "filters": "dataset_edit",
+        "known_filters": "dataset_view",
         "import_rows": "dataset_edit",
     }
 
@@ -97,6 +107,31 @@ class DatasetViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
         data.is_valid(raise_exception=True)
         return Response(self.get_serializer(datasets.look_through(dataset, data.validated_data["columns"])).data)
 
+    @extend_schema(request=FiltersSerializer)
+    @action(detail=True, methods=["post"])
+    def filters(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Say what is to be left out, and look through the file again: `preview.filters` says how much each drops."""
+        dataset = self.get_object()
+        data = FiltersSerializer(data=request.data)
+        data.is_valid(raise_exception=True)
+        chosen = data.validated_data["filters"]
+        return Response(self.get_serializer(datasets.look_through(dataset, filters=chosen)).data)
+
+    @extend_schema(responses={200: {"type": "object", "additionalProperties": {"type": "object"}}})
+    @action(detail=False, methods=["get"], url_path="filters", pagination_class=None, filter_backends=[])
+    def known_filters(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Every filter with its description and its parameters."""
+        return Response(
+            {
+                name: {
+                    "label": each.label,
+                    "description": each.description,
+                    "parameters": {key: asdict(parameter) for key, parameter in each.parameters.items()},
+                }
+                for name, each in FILTERS.items()
+            }
+        )
+
     @extend_schema(request=ImportSerializer)
     @action(detail=True, methods=["post"], url_path="import")
     def import_rows(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -107,98 +142,63 @@ class DatasetViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
         return Response(self.get_serializer(dataset).data, status=status.HTTP_202_ACCEPTED)
 
 
-class RunSerializer(serializers.ModelSerializer[Run]):
-    bot = serializers.PrimaryKeyRelatedField(queryset=Bot.objects.all())
-    dataset = serializers.PrimaryKeyRelatedField(queryset=Dataset.objects.all(), required=False, allow_null=True)
-    start_version = serializers.PrimaryKeyRelatedField(
-        queryset=ModelVersion.objects.all(), required=False, allow_null=True
-    )
-    config = serializers.DictField(required=False)
-    then_online = serializers.DictField(required=False, allow_null=True)
+class ShareSerializer(serializers.Serializer[Any]):
+    share = serializers.FloatField(help_text="Share of the learning posts that the version writes, between 0 and 1.")
 
+
+class CanarySerializer(serializers.ModelSerializer[Canary]):
     class Meta:
-        model = Run
+        model = Canary
         fields = (
             "id",
             "bot",
-            "kind",
+            "version",
+            "against",
+            "share",
             "state",
-            "wish",
-            "config",
-            "dataset",
-            "start_version",
-            "then_online",
-            "progress",
-            "error",
-            "created_at",
+            "reason",
+            "report",
             "started_at",
-            "finished_at",
+            "ended_at",
         )
-        read_only_fields = ("state", "wish", "progress", "error", "created_at", "started_at", "finished_at")
-        validators: ClassVar[list[Any]] = []  # that a run of the bot is under way, the service says in better words
 
 
-class RunFilter(OfBot):
-    kind = filters.ChoiceFilter(choices=Run.Kind.choices)
-    state = filters.ChoiceFilter(choices=Run.State.choices)
+class NewestTrialFirst(NewestFirst):
+    ordering = ("-started_at", "-pk")
 
 
-class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationViewSet):
-    queryset = Run.objects.all()
-    serializer_class = RunSerializer
-    filterset_class = RunFilter
+class CanaryViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationViewSet):
+    """Trials of versions: each writes a share of the learning posts until reactions say whether it may take over."""
+
+    queryset = Canary.objects.all()
+    serializer_class = CanarySerializer
+    pagination_class = NewestTrialFirst
+    filterset_class = OfBot
     permissions: ClassVar[dict[str, str]] = {
-        "list": "run_view",
-        "retrieve": "run_view",
-        "create": "run_control",
-        "pause": "run_control",
-        "stop": "run_control",
-        "resume": "run_control",
-        "metrics": "run_view",
+        "list": "model_view",
+        "retrieve": "model_view",
+        "end": "model_promote",
+        "promote": "model_promote",
+        "roll_back": "model_promote",
     }
 
-    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Start fine-tuning (`offline`, with a dataset) or online learning (`online`, from a model version, the
-        current one unless given).
-        """
-        serializer = self.get_serializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        data = serializer.validated_data
-        if data["kind"] == Run.Kind.OFFLINE:
-            if data.get("dataset") is None:
-                raise serializers.ValidationError({"dataset": "Fine-tuning needs a dataset."})
-            run = runs.start_finetune(
-                data["bot"], data["dataset"], data.get("config"), then_online=data.get("then_online")
-            )
-        else:
-            version = data.get("start_version") or versions.current_version(data["bot"])
-            if version is None:
-                raise serializers.ValidationError({"start_version": "This bot has no model yet: fine-tune one first."})
-            run = runs.start_online(data["bot"], version, data.get("config"))
-        return Response(self.get_serializer(run).data, status=status.HTTP_201_CREATED)
+    @extend_schema(request=None)
+    @action(detail=True, methods=["post"])
+    def end(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """End the trial without a verdict."""
+        return Response(self.get_serializer(canaries.end_trial(self.get_object().pk)).data)
 
     @extend_schema(request=None)
     @action(detail=True, methods=["post"])
-    def pause(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return Response(self.get_serializer(runs.pause_run(self.get_object().pk)).data)
+    def promote(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Let the version on trial take over."""
+        return Response(self.get_serializer(versions.promote_trial(self.get_object().pk)).data)
 
     @extend_schema(request=None)
-    @action(detail=True, methods=["post"])
-    def stop(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return Response(self.get_serializer(runs.stop_run(self.get_object().pk)).data)
-
-    @extend_schema(request=None)
-    @action(detail=True, methods=["post"])
-    def resume(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return Response(self.get_serializer(runs.resume_run(self.get_object().pk)).data)
-
-    @extend_schema(
-        responses={200: {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "array"}}}}
-    )
-    @action(detail=True, methods=["get"])
-    def metrics(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Every metric of the run as [[step, value], …], thinned to at most 2,000 points each."""
-        return Response(series_of(self.get_object()))
+    @action(detail=True, methods=["post"], url_path="roll-back")
+    def roll_back(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """End the trial against its version, and withdraw its posts that were not sent yet."""
+        return Response(self.get_serializer(canaries.roll_back(self.get_object().pk)).data)
 
 
 class VersionSerializer(serializers.ModelSerializer[ModelVersion]):
@@ -216,6 +216,7 @@ class VersionSerializer(serializers.ModelSerializer[ModelVersion]):
             "size",
             "tags",
             "metrics",
+            "report",
             "is_current",
             "created_at",
         )
@@ -234,6 +235,7 @@ class VersionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
         "retrieve": "model_view",
         "make_current": "model_promote",
         "tag": "model_promote",
+        "try_out": "model_promote",
     }
 
     @extend_schema(request=None)
@@ -250,6 +252,16 @@ class VersionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
         data = TagsSerializer(data=request.data)
         data.is_valid(raise_exception=True)
         return Response(self.get_serializer(versions.tag_version(version.pk, data.validated_data["tags"])).data)
+
+    @extend_schema(request=ShareSerializer, responses={201: CanarySerializer})
+    @action(detail=True, methods=["post"], url_path="try")
+    def try_out(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Put the version on trial against the current one."""
+        version = self.get_object()
+        data = ShareSerializer(data=request.data)
+        data.is_valid(raise_exception=True)
+        canary = canaries.start_trial(version.pk, data.validated_data["share"])
+        return Response(CanarySerializer(canary).data, status=status.HTTP_201_CREATED)
 
 
 class GenerationSerializer(serializers.ModelSerializer[Generation]):
@@ -282,6 +294,8 @@ class GenerateSerializer(serializers.Serializer[Any]):
     temperature = serializers.FloatField(required=False, min_value=0.0, max_value=5.0)
     top_k = serializers.IntegerField(required=False, min_value=0)
     top_p = serializers.FloatField(required=False, min_value=0.0001, max_value=1.0)
+    min_p = serializers.FloatField(required=False, min_value=0.0, max_value=1.0)
+    repetition_penalty = serializers.FloatField(required=False, min_value=1.0, max_value=10.0)
     max_new_tokens = serializers.IntegerField(required=False, min_value=1, max_value=1024)
     seed = serializers.IntegerField(required=False, min_value=0, max_value=2**63 - 1)
 

@@ -10,30 +10,69 @@ from __future__ import annotations
 import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from django.conf import settings
 
+from training.engine import memory
+from training.engine.critics import stedden
+from training.engine.critics.training import train_critics
 from training.engine.diversity import distinct_n, duplicate_rate, memorised_rate
 from training.engine.errors import EngineError
 from training.engine.finetune import Finetune
 from training.engine.guards import TextIndex
 from training.engine.intervals import Interval, welch
 from training.engine.models.base import LanguageModel
+from training.engine.models.causal import CausalLanguageModel
 from training.engine.models.registry import load_model
 from training.engine.online import run_round
 from training.engine.types import (
+    Answer,
     FinetuneConfig,
     FinetuneReport,
     OnStep,
+    RatedPost,
+    ReplyRanking,
     RoundInput,
     RoundOutput,
-    Sample,
-    SamplingParams,
+    TextRequest,
+    TrainingPost,
 )
 
 MODELS_KEPT = 3
+
+
+class GpuSampler:
+    """`training.services.engine.Sampler`: nothing is learned from these texts, so they are drawn fast."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._sampler = model.sampler("fast")
+
+    @property
+    def busy(self) -> bool:
+        return self._sampler.busy
+
+    def add(self, asked: TextRequest) -> None:
+        try:
+            self._sampler.add(asked)
+        except ValueError as error:
+            raise EngineError(str(error)) from error
+
+    def step(self) -> list[Answer]:
+        try:
+            answers = self._sampler.step()
+        except torch.OutOfMemoryError as error:
+            raise EngineError(str(error)) from error
+        return [
+            replace(answer, samples=tuple(replace(s, pieces=self._sampler.pieces(s)) for s in answer.samples))
+            for answer in answers
+        ]
+
+    def texts(self, key: str) -> list[str]:
+        return self._sampler.texts(key)
 
 
 class GpuEngine:
@@ -48,8 +87,9 @@ class GpuEngine:
         *,
         key: str,
         base: str,
-        train: Sequence[str],
-        heldout: Sequence[str],
+        train: Sequence[TrainingPost],
+        heldout: Sequence[TrainingPost],
+        heldout_authors: Sequence[TrainingPost],
         config: FinetuneConfig,
         workdir: Path,
         should_stop: Callable[[], bool],
@@ -59,13 +99,12 @@ class GpuEngine:
         try:
             if key not in self._trainings:
                 self._trainings.clear()  # one training's tensors at a time
-                self._trainings[key] = Finetune(base, train, heldout, config, workdir)
+                self._trainings[key] = Finetune(base, train, heldout, config, workdir, heldout_authors)
             return self._trainings[key].run(should_stop, on_step, on_samples)
-        except (ValueError, torch.OutOfMemoryError) as error:
+        except BaseException as error:  # whatever broke it off, the next slice begins from the last checkpoint
             self._trainings.pop(key, None)
-            raise EngineError(str(error)) from error
-        except BaseException:  # whatever broke it off, the next slice begins from the last checkpoint
-            self._trainings.pop(key, None)
+            if isinstance(error, ValueError) or memory.ran_out(error):
+                raise EngineError(str(error)) from error
             raise
 
     def export_finetuned(self, key: str, workdir: Path) -> Path:
@@ -83,9 +122,28 @@ class GpuEngine:
         except (ValueError, torch.OutOfMemoryError) as error:
             raise EngineError(str(error)) from error
 
-    def generate(self, model: Path, prompts: Sequence[str], params: SamplingParams) -> list[Sample]:
+    def sampler(self, model: Path) -> GpuSampler:
         try:
-            return self._model(model).generate(prompts, params)
+            return GpuSampler(self._model(model))
+        except (ValueError, torch.OutOfMemoryError) as error:
+            raise EngineError(str(error)) from error
+
+    def train_critics(
+        self, model: Path, learned: Sequence[RatedPost], heldout: Sequence[RatedPost], *, seed: int
+    ) -> dict[str, Any]:
+        try:
+            return train_critics(model, learned, heldout, seed)
+        except (ValueError, torch.OutOfMemoryError) as error:
+            raise EngineError(str(error)) from error
+
+    def rank_replies(
+        self, model: Path, critics: Path, contexts: Sequence[str], *, candidates: int, seed: int
+    ) -> list[ReplyRanking]:
+        writer = self._model(model)
+        if not isinstance(writer, CausalLanguageModel):
+            raise EngineError("Replies can be ranked for language models of the ordinary kind alone; choose one.")
+        try:
+            return stedden.rank_replies(writer, critics, contexts, candidates, seed)
         except (ValueError, torch.OutOfMemoryError) as error:
             raise EngineError(str(error)) from error
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
+from operator import itemgetter
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
-from bots.models import Bot, Post, Schedule
+from bots.models import Bot, Decision, Post, Schedule
 from bots.states import UPCOMING, PostState
-from training.engine.types import HistoricPost, ScoredPost
+from training.engine import types
+from training.engine.types import Conditions, HistoricPost, ScoredPost, TrainingPost
 from training.models import Example, ModelVersion, Run
 
 
@@ -24,6 +27,30 @@ def origin_of(version: ModelVersion) -> ModelVersion:
     return version
 
 
+def training_posts(run: Run) -> list[TrainingPost]:
+    """What an offline run learns from: every post it may, with what is known of its circumstances and its weight.
+
+    Posts stand in order of time, and datasets side by side, each spread over the whole list: the newest tenth of the
+    list is the newest tenth of each. With `mixing` "equal" a dataset's weights add up to the same, whatever its size,
+    times its own weight; the mean weight stays that of the datasets.
+    """
+    rows_of = {source: list(_learnable(dataset=source.dataset_id)) for source in run.sources.all()}
+    total, filled = sum(map(len, rows_of.values())), sum(map(bool, rows_of.values()))
+    placed: list[tuple[float, TrainingPost]] = []
+    for source, rows in rows_of.items():
+        equal = total / (filled * len(rows)) if rows and run.config.get("mixing") == "equal" else 1.0
+        for at, (pk, text, author, community, topic, context) in enumerate(rows):
+            conditions = Conditions(author, community, topic, context)
+            post = TrainingPost(text, str(pk), conditions, source.weight * equal)
+            placed.append(((at + 0.5) / len(rows), post))
+    return [post for _, post in sorted(placed, key=itemgetter(0))]
+
+
+def _learnable(**which: Any) -> QuerySet[Example, tuple[Any, ...]]:
+    rows = Example.objects.filter(may_learn=True, quarantined="", **which).order_by("posted_at", "position")
+    return rows.values_list("pk", "text", "author", "community", "topic", "context")
+
+
 def historic_posts(run: Run) -> tuple[HistoricPost, ...]:
     """The examples that the run's lineage was fine-tuned on, each with its score in standard units where it has one.
 
@@ -32,10 +59,10 @@ def historic_posts(run: Run) -> tuple[HistoricPost, ...]:
     """
     assert run.start_version is not None  # the database's check: online runs have one
     origin = origin_of(run.start_version)
-    if origin.run is None or origin.run.dataset_id is None:
+    if origin.run is None:
         return ()
     rows = list(
-        Example.objects.filter(dataset=origin.run.dataset_id, may_learn=True)
+        Example.objects.filter(dataset__uses__run=origin.run, may_learn=True, quarantined="")
         .order_by("posted_at", "position")
         .values_list("text", "score", "community")
     )
@@ -65,6 +92,7 @@ def scored_posts(bot: Bot) -> tuple[ScoredPost, ...]:
         .order_by("published_at", "created_at", "pk")
         .values_list("pk", "text", "arm", "reward__value", "published_at", "provenance")
     )
+    lineages = {str(run.pk): str(_lineage(run)) for run in Run.objects.filter(bot=bot, kind=Run.Kind.ONLINE)}
     scored = []
     for order, (pk, text, arm, value, published_at, provenance) in enumerate(rows):
         local = published_at.astimezone(zone)
@@ -77,9 +105,42 @@ def scored_posts(bot: Bot) -> tuple[ScoredPost, ...]:
                 hour_of_week=local.weekday() * 24 + local.hour,
                 published_order=order,
                 predicted=provenance.get("predicted"),
+                predicted_sd=provenance.get("predicted_sd"),
+                noise=provenance.get("reward", {}).get("noise", 1.0),
+                lineage=lineages.get(provenance.get("run", ""), ""),
             )
         )
     return tuple(scored)
+
+
+def _lineage(run: Run) -> object:
+    """Key of the frozen version that an online run's baseline arm speaks with."""
+    assert run.start_version is not None  # the database's check: online runs have one
+    return origin_of(run.start_version).pk
+
+
+def decisions(bot: Bot) -> tuple[types.Decision, ...]:
+    """What people decided about posts that the bot's models wrote, in order of time.
+
+    An edit declines the old wording in favour of the new one. Of several decisions on one wording of a post the last
+    counts: who declines a post, takes it back and approves it has approved it.
+    """
+    rows = (
+        Decision.objects.filter(post__bot=bot)
+        .exclude(post__arm=Post.Arm.HUMAN)
+        .order_by("at", "pk")
+        .values_list("post", "choice", "text", "original_text")
+    )
+    last: dict[tuple[object, str], types.Decision] = {}
+    for post, choice, text, original in rows:
+        if choice == Decision.Choice.EDITED:
+            judged = types.Decision(original, "declined", rewritten=text)
+        else:
+            judged = types.Decision(text, "approved" if choice == Decision.Choice.APPROVED else "declined")
+        if judged.text.strip():  # a post of an image alone has no words to learn from
+            last.pop((post, judged.text), None)  # so that the last decision also stands last
+            last[post, judged.text] = judged
+    return tuple(last.values())
 
 
 def rewarded_count(bot: Bot) -> int:

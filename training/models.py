@@ -124,7 +124,7 @@ class ModelVersion(TenantModel):
 
 class Run(TenantModel):
     """A stretch of training. `wish` is what people want of it, `state` what it is; the worker brings the second to
-    the first.
+    the first. An offline run has at least one source: the service that starts it sees to that.
     """
 
     class Kind(models.TextChoices):
@@ -152,7 +152,6 @@ class Run(TenantModel):
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     wish = models.CharField(max_length=5, choices=Wish.choices, default=Wish.RUN)
     config = models.JSONField(default=dict)
-    dataset = models.ForeignKey(Dataset, null=True, on_delete=models.PROTECT, related_name="runs")
     start_version = models.ForeignKey(ModelVersion, null=True, on_delete=models.PROTECT, related_name="+")
     then_online = models.JSONField(
         null=True, help_text="Configuration of the online run to start when this one has finished."
@@ -175,9 +174,6 @@ class Run(TenantModel):
             models.CheckConstraint(
                 condition=Q(state__in=["queued", "running", "paused", "finished", "stopped", "failed"]),
                 name="run_state",
-            ),
-            models.CheckConstraint(
-                condition=Q(kind="online") | Q(dataset__isnull=False), name="run_offline_has_dataset"
             ),
             models.CheckConstraint(
                 condition=Q(kind="offline") | Q(start_version__isnull=False), name="run_online_has_start"

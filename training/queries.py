@@ -58,7 +58,10 @@ def dataset_facts(dataset: Dataset) -> dict[str, Any]:
         count=Count("pk"), scored=Count("score"), first_at=Min("posted_at"), last_at=Max("posted_at"), mean=Avg("score")
     )
     lengths = [len(text) for text in rows.values_list("text", flat=True)[:20_000]]
-    facts["communities"] = rows.exclude(community="").values("community").distinct().count()
+    for name in ("author", "community", "topic"):
+        plural = "communities" if name == "community" else f"{name}s"
+        facts[plural] = rows.exclude(**{name: ""}).values(name).distinct().count()
+    facts["answers"] = rows.exclude(context="").count()
     facts["median_length"] = statistics.median(lengths) if lengths else None
     return facts
 
@@ -75,27 +78,44 @@ def lift(bot: Bot) -> dict[str, Any]:
             "detail": "After fine-tuning, the bot publishes posts of two kinds, its own and those of a frozen copy, "
             "and compares the reactions.",
         }
-    metrics = last.metrics
-    answer = {"arms": _arms(metrics), "decisions": last.decisions, **_sentence(metrics)}
-    posts = int(metrics.get("learning_posts", 0) + metrics.get("baseline_posts", 0))
+    answer = {"arms": _arms(last.metrics), "decisions": last.decisions, **_sentence(last.metrics)}
     answer["detail"] = (
-        f"After round {last.number} and {posts} scored posts. One unit is one standard deviation of all rewards "
-        "of this bot. The interval holds however often you look."
+        f"After round {last.number}. One unit (sd) is one standard deviation of all rewards of this bot. The interval "
+        "holds however often you look. It is about all posts since learning began, so what changed lately, a rollback "
+        "too, shows in it slowly."
     )
     return answer
 
 
 def _sentence(metrics: dict[str, float]) -> dict[str, str]:
     value, low, high = (metrics.get(name) for name in ("lift", "lift_low", "lift_high"))
+    ours, theirs = (int(metrics.get(name, 0)) for name in ("learning_posts", "baseline_posts"))
     if value is None or low is None or high is None:
-        return {"tone": "waiting", "sentence": "Is it getting better? Not yet known: both arms need more scored posts."}
-    span = f"by {value:+.2f} sd (95 %: {low:+.2f} to {high:+.2f})"
-    if low > 0:
-        return {"tone": "better", "sentence": f"Yes: its posts do better than those of the frozen baseline, {span}."}
-    if high < 0:
-        return {"tone": "worse", "sentence": f"No: its posts do worse than those of the frozen baseline, {span}."}
-    lean = "ahead" if value > 0 else "behind"
-    return {"tone": "unknown", "sentence": f"Not yet known: its posts are {lean} of the frozen baseline {span}."}
+        return {
+            "tone": "waiting",
+            "sentence": "Is it getting better? Not yet known: too few posts have a score, "
+            f"{ours} of its own and {theirs} of the frozen baseline.",
+        }
+    if low <= 0 <= high:
+        return {
+            "tone": "unknown",
+            "sentence": f"Not yet known: its {ours} posts score {_apart(value)} the {theirs} of the frozen baseline, "
+            f"but anything from {_signed(low)} to {_signed(high)} sd fits what was seen (95 %).",
+        }
+    word, tone = ("Yes", "better") if low > 0 else ("No", "worse")
+    return {
+        "tone": tone,
+        "sentence": f"{word}: its {ours} posts score {_apart(value)} the {theirs} of the frozen baseline "
+        f"(95 %: {_signed(low)} to {_signed(high)}).",
+    }
+
+
+def _apart(value: float) -> str:
+    return f"{abs(value):.2f} sd {'above' if value >= 0 else 'below'}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def _arms(metrics: dict[str, float]) -> list[dict[str, Any]]:

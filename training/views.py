@@ -17,23 +17,24 @@ from accounts.access import OrganizationRequest, organization_page
 from bots.models import Bot
 from bots.views import add_errors, bot_context, bot_or_404
 from training import queries
-from training.forms import ColumnsForm, DatasetForm, RunForm
-from training.models import Dataset, ModelVersion, Run
-from training.services import datasets, runs, versions
+from training.forms import ColumnsForm, DatasetForm, FiltersForm
+from training.imports import FORMATS
+from training.models import Dataset, Run
+from training.services import datasets
 
 PAGE = 50
-HEADLINES = {"heldout_loss": "held-out loss", "lift": "lift, sd", "kl": "KL", "distinct_2": "distinct-2"}
-"""What the list of versions says of each, of all that was measured."""
 
 
-def _of_bot(kind: type[Model], bot: Bot, pk: UUID) -> Any:
+def of_bot(kind: type[Model], bot: Bot, pk: UUID) -> Any:
+    """The row of this bot with this id. Raises Http404."""
     found = kind._default_manager.filter(pk=pk, bot=bot).first()
     if found is None:
         raise Http404
     return found
 
 
-def _page(request: OrganizationRequest, rows: QuerySet[Any]) -> tuple[Page[Any], dict[str, str]]:
+def page_of(request: OrganizationRequest, rows: QuerySet[Any]) -> tuple[Page[Any], dict[str, str]]:
+    """The page of rows that was asked for, and where its neighbours are."""
     page = Paginator(rows, PAGE).get_page(request.GET.get("page"))
     urls = {
         "previous_url": f"?page={page.previous_page_number()}" if page.has_previous() else "",
@@ -45,7 +46,7 @@ def _page(request: OrganizationRequest, rows: QuerySet[Any]) -> tuple[Page[Any],
 @organization_page("dataset_view")
 def dataset_list(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
     bot = bot_or_404(bot_id)
-    page, urls = _page(request, Dataset.objects.filter(bot=bot))
+    page, urls = page_of(request, Dataset.objects.filter(bot=bot))
     return render(
         request, "training/dataset_list.html", bot_context(bot, "datasets") | urls | {"datasets": page.object_list}
     )
@@ -70,16 +71,31 @@ def dataset_upload(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
 @organization_page("dataset_view")
 def dataset_preview(request: OrganizationRequest, bot_id: UUID, dataset_id: UUID) -> HttpResponse:
     bot = bot_or_404(bot_id)
-    dataset = _of_bot(Dataset, bot, dataset_id)
+    dataset = of_bot(Dataset, bot, dataset_id)
     if dataset.state in (Dataset.State.READY, Dataset.State.IMPORTING):
         return redirect("training:dataset-detail", request.organization.slug, bot.pk, dataset.pk)
-    form = ColumnsForm(dataset.preview.get("columns_found", []), request.POST or None, initial=dataset.columns)
-    if request.method == "POST" and request.membership.allows("dataset_edit") and form.is_valid():
-        dataset = datasets.look_through(dataset, form.cleaned_data)
-    preview = (
-        dataset.preview | {"format": dataset.format, "columns": dataset.columns} if "kept" in dataset.preview else {}
+    about_filters = "filters" in request.POST
+    form = ColumnsForm(
+        dataset.preview.get("columns_found", []),
+        None if about_filters else request.POST or None,
+        initial=dataset.columns,
     )
-    context = bot_context(bot, "datasets") | {"dataset": dataset, "preview": preview, "form": form}
+    filters = FiltersForm(datasets.chosen_filters(dataset), request.POST if about_filters else None)
+    if request.method == "POST" and request.membership.allows("dataset_edit"):
+        if about_filters and filters.is_valid():
+            dataset = datasets.look_through(dataset, filters=filters.chosen())
+        elif not about_filters and form.is_valid():
+            dataset = datasets.look_through(dataset, form.cleaned_data)
+    preview = {}
+    if "kept" in dataset.preview:
+        label = FORMATS[dataset.format].label if dataset.format in FORMATS else dataset.format
+        preview = dataset.preview | {"format": label, "columns": dataset.columns}
+    context = bot_context(bot, "datasets") | {
+        "dataset": dataset,
+        "preview": preview,
+        "form": form if dataset.preview.get("columns_found") else None,
+        "filters": filters.rows(preview.get("filters", [])),
+    }
     return render(request, "training/dataset_preview.html", context)
 
 
@@ -87,7 +103,7 @@ def dataset_preview(request: OrganizationRequest, bot_id: UUID, dataset_id: UUID
 @organization_page("dataset_edit")
 def dataset_import(request: OrganizationRequest, bot_id: UUID, dataset_id: UUID) -> HttpResponse:
     bot = bot_or_404(bot_id)
-    dataset = _of_bot(Dataset, bot, dataset_id)
+    dataset = of_bot(Dataset, bot, dataset_id)
     try:
         datasets.request_import(dataset.pk, only_good=request.POST.get("good_rows_only") == "on")
     except ValidationError as error:
@@ -100,10 +116,15 @@ def dataset_import(request: OrganizationRequest, bot_id: UUID, dataset_id: UUID)
 @organization_page("dataset_view")
 def dataset_detail(request: OrganizationRequest, bot_id: UUID, dataset_id: UUID) -> HttpResponse:
     bot = bot_or_404(bot_id)
-    dataset = _of_bot(Dataset, bot, dataset_id)
-    page, urls = _page(request, dataset.examples.all())
+    dataset = of_bot(Dataset, bot, dataset_id)
+    page, urls = page_of(request, dataset.examples.all())
     facts = queries.dataset_facts(dataset)
-    statistics = [("with a score", facts["scored"]), ("communities", facts["communities"])]
+    statistics = [
+        ("with a score", facts["scored"]),
+        ("authors", facts["authors"]),
+        ("communities", facts["communities"]),
+    ]
+    statistics += [(name, facts[name]) for name in ("topics", "answers") if facts[name]]
     if facts["median_length"] is not None:
         statistics.append(("characters, median", round(facts["median_length"])))
     if facts["mean"] is not None:
@@ -140,128 +161,6 @@ def dataset_card(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
 
 
 @organization_page("run_view")
-def run_list(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
-    bot = bot_or_404(bot_id)
-    return _run_list(request, bot, RunForm(bot))
-
-
-def _run_list(request: OrganizationRequest, bot: Bot, form: RunForm) -> HttpResponse:
-    page, urls = _page(request, Run.objects.filter(bot=bot).select_related("dataset"))
-    for run in page.object_list:
-        run.headline = _headline(run)
-    context = bot_context(bot, "runs") | urls
-    context |= {"runs": page.object_list, "form": form, "datasets": Dataset.objects.filter(bot=bot).exists()}
-    return render(request, "training/run_list.html", context, status=400 if form.errors else 200)
-
-
-def _headline(run: Run) -> str:
-    if run.kind == Run.Kind.OFFLINE:
-        loss = run.progress.get("best_heldout_loss")
-        return f"held-out loss {loss:.3f}" if loss is not None else ""
-    last = run.rounds.order_by("-number").first()
-    if last is None:
-        return ""
-    lift = last.metrics.get("lift")
-    return f"round {last.number}" + (f", lift {lift:+.2f} sd" if lift is not None else "")
-
-
-@require_POST
-@organization_page("run_control")
-def run_start(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
-    bot = bot_or_404(bot_id)
-    form = RunForm(bot, request.POST)
-    if form.is_valid():
-        try:
-            run = _start(bot, form)
-        except ValidationError as error:
-            add_errors(form, error)
-        else:
-            return redirect("training:run-detail", request.organization.slug, bot.pk, run.pk)
-    return _run_list(request, bot, form)
-
-
-def _start(bot: Bot, form: RunForm) -> Run:
-    data = form.cleaned_data
-    if data["kind"] == Run.Kind.OFFLINE:
-        if data["dataset"] is None:
-            raise ValidationError({"dataset": "Fine-tuning needs a dataset: choose one, or upload posts first."})
-        return runs.start_finetune(bot, data["dataset"], form.config())
-    version = data["version"] or versions.current_version(bot)
-    if version is None:
-        raise ValidationError({"version": "This bot has no model of its own yet: fine-tune one first."})
-    return runs.start_online(bot, version, form.config())
-
-
-@organization_page("run_view")
-def run_detail(request: OrganizationRequest, bot_id: UUID, run_id: UUID) -> HttpResponse:
-    bot = bot_or_404(bot_id)
-    run = _of_bot(Run, bot, run_id)
-    living = run.state in Run.LIVING
-    context = bot_context(bot, "runs") | {
-        "run": run,
-        "rounds": run.rounds.select_related("version").order_by("-number")[:50],
-        "sample_sets": run.sample_sets.all()[:20],
-        "may_pause": living and run.wish == Run.Wish.RUN,
-        "may_resume": living and run.wish == Run.Wish.PAUSE,
-        "may_stop": living and run.wish != Run.Wish.STOP,
-    }
-    return render(request, "training/run_detail.html", context)
-
-
-def _control(request: OrganizationRequest, bot_id: UUID, run_id: UUID, verb: Any, words: str) -> HttpResponse:
-    bot = bot_or_404(bot_id)
-    run = _of_bot(Run, bot, run_id)
-    try:
-        verb(run.pk)
-    except ValidationError as error:
-        messages.error(request, " ".join(error.messages))
-    else:
-        messages.success(request, words)
-    return redirect("training:run-detail", request.organization.slug, bot.pk, run.pk)
-
-
-@require_POST
-@organization_page("run_control")
-def run_pause(request: OrganizationRequest, bot_id: UUID, run_id: UUID) -> HttpResponse:
-    return _control(
-        request, bot_id, run_id, runs.pause_run, "The run pauses at the end of its present step; nothing is lost."
-    )
-
-
-@require_POST
-@organization_page("run_control")
-def run_resume(request: OrganizationRequest, bot_id: UUID, run_id: UUID) -> HttpResponse:
-    return _control(request, bot_id, run_id, runs.resume_run, "The run goes on.")
-
-
-@require_POST
-@organization_page("run_control")
-def run_stop(request: OrganizationRequest, bot_id: UUID, run_id: UUID) -> HttpResponse:
-    return _control(request, bot_id, run_id, runs.stop_run, "The run stops at the end of its present step.")
-
-
-@organization_page("model_view")
-def model_list(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
-    bot = bot_or_404(bot_id)
-    page, urls = _page(request, ModelVersion.objects.filter(bot=bot).select_related("parent"))
-    for version in page.object_list:
-        shown = ((label, version.metrics.get(name)) for name, label in HEADLINES.items())
-        version.headlines = [(label, value) for label, value in shown if value is not None]
-    return render(
-        request, "training/model_list.html", bot_context(bot, "models") | urls | {"versions": page.object_list}
-    )
-
-
-@require_POST
-@organization_page("model_promote")
-def model_make_current(request: OrganizationRequest, bot_id: UUID, version_id: UUID) -> HttpResponse:
-    bot = bot_or_404(bot_id)
-    version = versions.make_current(_of_bot(ModelVersion, bot, version_id).pk)
-    messages.success(request, f"{bot.name} speaks with {version} now.")
-    return redirect("training:models", request.organization.slug, bot.pk)
-
-
-@organization_page("run_view")
 def lift_panel(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
     bot = bot_or_404(bot_id)
     return render(request, "training/_lift_panel.html", {"bot": bot} | queries.lift(bot))
@@ -291,5 +190,5 @@ def bot_series(request: OrganizationRequest, bot_id: UUID) -> JsonResponse:
 
 @organization_page("run_view")
 def run_series(request: OrganizationRequest, bot_id: UUID, run_id: UUID) -> JsonResponse:
-    run = _of_bot(Run, bot_or_404(bot_id), run_id)
+    run = of_bot(Run, bot_or_404(bot_id), run_id)
     return JsonResponse({"runs": [queries.run_series(run)]})

@@ -7,9 +7,10 @@ and stops. Leases follow the database's clock.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -25,12 +26,16 @@ from bots.models import Post
 from bots.services.posts import outgoing, payload_sha256
 from bots.states import PostState, check
 from faces.contract import FaceError, Published
+from faces.models import Connection
+from faces.services import mark_broken
 
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=60)
 QUIESCENCE = timedelta(seconds=120)
 """How long an unknown outcome rests before the platform is asked: a request still under way must have ended by then."""
+CLOCK_SLACK = timedelta(minutes=5)
+"""How far a platform's clock may be behind ours."""
 LONGEST_BACKOFF = 3600.0
 
 
@@ -85,6 +90,8 @@ def _reason_to_hold(post: Post) -> str:
         return "The bot is paused."
     if post.organization.paused_at:
         return "The organization is paused."
+    if post.connection.state == Connection.State.BROKEN:
+        return f"{post.connection} must be connected again: {post.connection.problem}"[:2000]
     return ""
 
 
@@ -131,8 +138,12 @@ def _book_published(post: Post, old: PostState, published: Published) -> str:
 def _book_error(post: Post, error: FaceError) -> str:
     message = str(error)[:2000]
     fields: dict[str, Any] = {}
+    if error.credentials:
+        mark_broken(post.connection, message)
     if error.sent:
         new = PostState.UNKNOWN
+    elif error.credentials:  # the post is as good as before: it waits for its owner to connect again
+        new, fields = PostState.QUEUED, {"not_before": Now() + timedelta(seconds=5)}
     elif error.permanent:
         new = PostState.REJECTED
     else:
@@ -190,15 +201,16 @@ def _recover(post: Post) -> bool:
 
 def reconcile(post: Post) -> bool:
     """Settle an unknown outcome by asking the platform before anything is sent again. Returns whether it is settled."""
-    face = post.connection.face
+    face, sent_at = post.connection.face, post.sent_at or post.updated_at
     try:
-        found = face.find(post.platform_key, outgoing(post))
+        seen = face.find(post.platform_key, outgoing(post), sent_at - CLOCK_SLACK)
+        found = next((published for published in seen if _is_free(post, published)), None)
     except FaceError as error:
         log.warning("post %s: the platform could not be asked: %s", post.pk, error)
         return False
     if found is not None:
         return _book_published(post, PostState.UNKNOWN, found) == PostState.PUBLISHED
-    if face.capabilities.idempotency == "key":
+    if face.capabilities.idempotency == "key" and _key_is_remembered(post, sent_at):
         return _settle(
             post,
             PostState.UNKNOWN,
@@ -212,6 +224,18 @@ def reconcile(post: Post) -> bool:
     if not post.absences:
         Post.objects.filter(pk=post.pk, state=PostState.UNKNOWN).update(absences=1, looked_for_at=clock.now())
     return False
+
+
+def _is_free(post: Post, published: Published) -> bool:
+    """Whether what was found on the platform is not the outcome of another row."""
+    bound = Post.objects.filter(connection=post.connection_id, remote_id=published.remote_id)
+    return not bound.exclude(pk=post.pk).exists()
+
+
+def _key_is_remembered(post: Post, sent_at: datetime) -> bool:
+    """Whether the platform still knows the key of the first attempt, with a tenth of its window to spare."""
+    window = post.connection.capabilities.key_window
+    return window == math.inf or clock.now() - sent_at < timedelta(seconds=0.9 * window)
 
 
 def take_down_post(post_id: UUID | str) -> Post:

@@ -15,7 +15,7 @@ from django.db import transaction
 
 from accounts import audit, clock
 from bots import live
-from bots.models import Bot, Post, PostImage, Verdict
+from bots.models import Bot, Decision, Post, PostImage, Verdict
 from bots.moderation import RuleContext, moderate
 from bots.states import EDITABLE, UPCOMING, IllegalTransition, PostState, check
 from faces.contract import OutgoingImage, OutgoingPost
@@ -181,7 +181,9 @@ def approve_post(post_id: uuid.UUID | str, *, seen_sha256: str | None = None) ->
     post = Post.locked(post_id)
     if seen_sha256 and seen_sha256 != post.payload_sha256:
         raise ValidationError("This post was edited after you opened it: look at it again, then approve.")
-    return _step(post, PostState.APPROVED, "post.approve", sign=True)
+    post = _step(post, PostState.APPROVED, "post.approve", sign=True)
+    _record_decision(post, Decision.Choice.APPROVED)
+    return post
 
 
 @transaction.atomic
@@ -189,7 +191,9 @@ def decline_post(post_id: uuid.UUID | str, reason: str = "") -> Post:
     """Refuse a post; it stays as a record, and as a lesson for training."""
     post = Post.locked(post_id)
     post.decline_reason = reason.replace("\0", "")[:300]
-    return _step(post, PostState.DECLINED, "post.decline")
+    post = _step(post, PostState.DECLINED, "post.decline")
+    _record_decision(post, Decision.Choice.DECLINED, reason=post.decline_reason)
+    return post
 
 
 @transaction.atomic
@@ -225,8 +229,16 @@ def edit_post(post_id: uuid.UUID | str, text: str) -> Post:
         verdict.post = post
     Verdict.objects.bulk_create(verdicts)
     audit.record("post.edit", post, before=before, after={"text": text, "state": post.state})
+    if text != before["text"]:
+        _record_decision(post, Decision.Choice.EDITED, original_text=before["text"])
     live.tell(post.bot_id, {"type": "post", "post": str(post.pk), "state": post.state})
     return post
+
+
+def _record_decision(post: Post, choice: Decision.Choice, **more: str) -> None:
+    """Keep what a person decided as a lesson; what Kilroy does by itself is nobody's taste."""
+    if (who := audit.actor()) != audit.SYSTEM:
+        Decision.objects.create(post=post, choice=choice, text=post.text, by=who.label[:200], at=clock.now(), **more)
 
 
 def _step(post: Post, new: PostState, action: str, *, sign: bool = False) -> Post:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
 from accounts import clock
 from accounts.tenancy import tenant
-from bots import live, scoring
+from bots import live, maturation, scoring, toxicity
 from bots.models import Bot, Post, Reward, ScoreObservation
 from bots.states import PostState
 from faces.contract import FaceError, Reading
 from faces.models import Connection
+from faces.services import mark_broken
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,9 @@ def read_due_scores() -> int:
     read.
     """
     # everyone: beat's sweep finds what is due in all organizations, then enters each one's tenant.
-    due = Post.everyone.filter(next_reading_at__lte=clock.now(), state=PostState.PUBLISHED)
+    due = Post.everyone.filter(
+        next_reading_at__lte=clock.now(), state=PostState.PUBLISHED, connection__state=Connection.State.CONNECTED
+    )
     batches: dict[tuple[UUID, UUID], list[UUID]] = defaultdict(list)
     for organization_id, connection_id, post_id in due.order_by("next_reading_at").values_list(
         "organization_id", "connection_id", "pk"
@@ -60,6 +64,8 @@ def _read_batch(connection: Connection, post_ids: list[UUID]) -> int:
     try:
         readings = connection.face.metrics([post.remote_id or "" for post in posts])
     except FaceError as error:
+        if error.credentials:
+            mark_broken(connection, str(error))
         log.warning("connection %s: reactions could not be read: %s", connection.pk, error)
         return 0
     speed = connection.face.clock_speed()
@@ -72,9 +78,13 @@ def _read_batch(connection: Connection, post_ids: list[UUID]) -> int:
 
 @transaction.atomic
 def _book_reading(post: Post, reading: Reading | None, now: datetime, speed: float, *, simulated: bool) -> None:
+    locked = Post.objects.select_for_update(of=("self",)).select_related("bot__connection")
+    post = locked.get(pk=post.pk)
+    if post.state != PostState.PUBLISHED:  # taken down while the platform was asked: what it answered came too late
+        return
     assert post.published_at is not None  # the database's check: published posts have it
-    if reading is None:  # the post is gone from the platform: what was read stays, nothing more will come
-        Post.objects.filter(pk=post.pk).update(next_reading_at=None)
+    if reading is None:
+        _book_gone(post)
         return
     age = max(0.0, (now - post.published_at).total_seconds() * speed)
     ages = post.bot.reading_ages
@@ -97,18 +107,52 @@ def _book_reading(post: Post, reading: Reading | None, now: datetime, speed: flo
     Post.objects.filter(pk=post.pk).update(readings_due=following, next_reading_at=next_at)
 
 
+def _book_gone(post: Post) -> None:
+    """The post is gone from the platform: what was read stays, nothing more will come."""
+    post.next_reading_at = None
+    post.save(update_fields=["next_reading_at", "updated_at"])
+    if not Reward.objects.filter(post=post).exists():
+        _note(post, missing="The post was gone from the platform before its reactions could count as its reward.")
+
+
 def give_reward(bot: Bot, post: Post, observation: ScoreObservation) -> Reward | None:
-    """Compute a post's reward from an observation by the bot's formula. None, and a line in the log, when the formula
-    has no value for it.
+    """Compute a post's reward from an observation by the bot's formula. None when the formula has no value for it.
+
+    The post's provenance notes under “reward” what went into it besides the observation, or why it is missing.
     """
+    curve, harm = maturation.curve_for(bot), toxicity.of(post)
+    share = curve.share(observation.age_seconds)
     try:
-        value = scoring.evaluate(bot.score_formula, observation.metrics, observation.followers, observation.age_seconds)
+        value = scoring.evaluate(
+            bot.score_formula,
+            observation.metrics,
+            observation.followers,
+            observation.age_seconds,
+            toxicity=harm,
+            curve=curve,
+        )
     except scoring.FormulaError as error:
         log.warning("post %s: no reward: %s", post.pk, error)
+        if not Reward.objects.filter(post=post).exists():
+            _note(post, missing=f"The formula {bot.score_formula} has no value for this post. {error}")
         return None
     reward: Reward
     reward, _ = Reward.objects.update_or_create(
         post=post,
         defaults={"observation": observation, "value": value, "formula": bot.score_formula, "computed_at": clock.now()},
     )
+    _note(
+        post,
+        half_life=curve.half_life,
+        shape=curve.shape,
+        curve_posts=curve.posts,
+        share=share,
+        noise=maturation.noise(observation.metrics, share),
+        toxicity=harm,
+    )
     return reward
+
+
+def _note(post: Post, **reward: Any) -> None:
+    post.provenance = post.provenance | {"reward": reward}
+    Post.objects.filter(pk=post.pk).update(provenance=post.provenance)

@@ -14,17 +14,11 @@ from drf_spectacular.validation import validate_schema
 
 from accounts.tenancy import tenant
 from tests.accounts.test_pages import trouble_of
-from tests.factories import Everything, World, client_of, make_bot, make_everything, make_post
+from tests.factories import Everything, World, client_of, make_bot, make_post
 from tests.routes import API, ids_of
 
 BASE = "/api/v1/organizations/acme/"
 LISTS = ("bots", "connections", "datasets", "generate", "models", "posts", "runs", "schedules", "scores")
-
-
-@pytest.fixture
-def made(world: World) -> Everything:
-    with tenant(world.acme.pk):
-        return make_everything()
 
 
 @pytest.fixture

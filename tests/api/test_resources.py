@@ -13,46 +13,9 @@ from bots.models import Bot, Post, Schedule
 from faces.contract import FaceError
 from faces.models import Connection
 from faces.registry import FACES
-from tests.factories import (
-    Everything,
-    FakePlatform,
-    StubKind,
-    World,
-    client_of,
-    fake_face,
-    make_bot,
-    make_connection,
-    make_everything,
-    make_post,
-)
-
-BASE = "/api/v1/organizations/acme/"
-
-
-class Api:
-    """The API as Alice uses it, and the audit lines that each call leaves."""
-
-    def __init__(self, world: World) -> None:
-        self.world, self.client = world, client_of(world.alice)
-
-    def __call__(self, method: str, path: str, body: Any = None) -> tuple[int, Any, list[str]]:
-        with tenant(self.world.acme.pk):
-            before = AuditEntry.objects.count()
-        answer = getattr(self.client, method)(BASE + path, body, content_type="application/json")
-        with tenant(self.world.acme.pk):
-            lines = list(AuditEntry.objects.order_by("id").values_list("action", flat=True))[before:]
-        return answer.status_code, answer.json() if answer.content else None, lines
-
-
-@pytest.fixture
-def api(world: World) -> Api:
-    return Api(world)
-
-
-@pytest.fixture
-def made(world: World) -> Everything:
-    with tenant(world.acme.pk):
-        return make_everything()
+from tests.api.client import BASE, Api
+from tests.factories import Everything, World, make_bot, make_connection, make_everything, make_post
+from tests.fake_platform import FakePlatform, StubKind, fake_face
 
 
 @pytest.fixture

@@ -1,39 +1,20 @@
-"""Datasets, runs, model versions and generations over the API."""
+"""Datasets, runs and model versions over the API."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from accounts.tenancy import tenant
-from tests.api.test_resources import Api
-from tests.factories import Everything, World, make_bot, make_dataset, make_everything, make_generation, make_run
-from training import api as training_api
-from training.models import Dataset, Example, Generation, Run
+from tests.api.client import Api
+from tests.factories import Everything, World, make_dataset, make_run
+from training.models import Canary, Dataset, Example, Run
 from training.services import datasets as dataset_services
 
 GOOD = "".join(f"Past post number {n},{n}\n" for n in range(30))
 CSV = ("text,score\n" + GOOD).encode()
-
-
-@pytest.fixture
-def api(world: World) -> Api:
-    return Api(world)
-
-
-@pytest.fixture
-def made(world: World) -> Everything:
-    with tenant(world.acme.pk):
-        return make_everything()
-
-
-@pytest.fixture
-def bot(world: World) -> Any:
-    with tenant(world.acme.pk):
-        return make_bot()
 
 
 def _upload(api: Api, a_bot: Any, content: bytes, filename: str = "posts.csv", **change: Any) -> tuple[int, Any]:
@@ -185,12 +166,40 @@ def test_a_dataset_that_was_imported_is_not_looked_through_again(world: World, b
     assert api("get", f"datasets/{dataset['id']}/")[1]["state"] == state
 
 
+def test_filters_are_listed_chosen_and_checked(bot: Any, api: Api) -> None:
+    status, known, _ = api("get", "datasets/filters/")
+    assert status == 200
+    assert known["too_short"]["parameters"]["min_words"]["default"] == 3
+    _, dataset = _upload(api, bot, b"text\nRT @ann: look\na post of mine\n")
+    address = f"datasets/{dataset['id']}/filters/"
+    status, dataset, _ = api("post", address, {"filters": {"reposts": {}}})
+    assert (status, dataset["preview"]["kept"]) == (200, 1)
+    assert [(each["name"], each["dropped"]) for each in dataset["preview"]["filters"]] == [("reposts", 1)]
+    for filters in ({"magic": {}}, {"reposts": {"x": 1}}, {"too_short": {"min_words": "many"}}, ["reposts"], None):
+        status, body, _ = api("post", address, {"filters": filters})
+        assert (status, list(body["errors"])) == (400, ["filters"])
+
+
+def test_a_run_learns_from_several_datasets_with_their_weights(world: World, bot: Any, api: Api) -> None:
+    with tenant(world.acme.pk):
+        first, second = make_dataset(bot, examples=20), make_dataset(bot, examples=20)
+    sources = [{"dataset": str(first.pk), "weight": 2.0}, {"dataset": str(second.pk)}]
+    body = {"bot": str(bot.pk), "kind": "offline", "datasets": sources, "config": {"mixing": "equal"}}
+    status, run, _ = api("post", "runs/", body)
+    assert (status, run["config"]["mixing"]) == (201, "equal")
+    assert run["datasets"] == [sources[0], {"dataset": str(second.pk), "weight": 1.0}]
+    with tenant(world.acme.pk):
+        Run.objects.update(state="finished")
+    sources[0]["weight"] = 0
+    status, answer, _ = api("post", "runs/", body)
+    assert (status, "must be above 0" in answer["detail"]) == (400, True)
+
+
 def test_a_dataset_is_deleted_unless_a_run_learned_from_it(world: World, bot: Any, api: Api) -> None:
     _, dataset = _upload(api, bot, CSV)
     assert api("delete", f"datasets/{dataset['id']}/") == (204, None, ["dataset.delete"])
     with tenant(world.acme.pk):
-        kept = make_run(bot).dataset
-    assert kept is not None
+        kept = make_run(bot).sources.get().dataset
     status, body, _ = api("delete", f"datasets/{kept.pk}/")
     assert (status, "1 training run" in body["detail"]) == (400, True)
 
@@ -286,6 +295,8 @@ def test_a_runs_metrics_rise_by_step(made: Everything, api: Api) -> None:
 
 
 def test_a_version_is_made_current_and_rolled_back(world: World, made: Everything, api: Api) -> None:
+    with tenant(world.acme.pk):
+        Canary.objects.update(state="ended")
     rows = {row["number"]: row for row in api("get", "models/")[1]["results"]}
     assert (rows[1]["is_current"], rows[2]["is_current"]) == (True, False)
     for number in (2, 1):
@@ -318,70 +329,3 @@ def test_tags(made: Everything, api: Api, tags: Any, status: int) -> None:
 
 def test_a_versions_folder_is_nobodys_business(made: Everything, api: Api) -> None:
     assert "folder" not in api("get", f"models/{made.version.pk}/")[1]
-
-
-# Generations
-
-
-def test_a_request_that_does_not_wait_is_answered_with_its_address(made: Everything, api: Api) -> None:
-    status, body, lines = api("post", "generate/?wait=false", {"bot": str(made.bot.pk), "prompt": "TIL ", "n": 3})
-    assert (status, body["state"], body["samples"], lines) == (202, "queued", [], ["generation.request"])
-    assert (body["prompt"], body["count"], body["version"]) == ("TIL ", 3, str(made.version.pk))
-    assert api("get", f"generate/{body['id']}/")[1] == body
-
-
-def test_a_request_waits_for_the_worker(world: World, made: Everything, api: Api, monkeypatch: Any) -> None:
-    def answer(_: float) -> None:
-        Generation.objects.filter(state="queued").update(state="done", samples=[{"text": "A new text"}])
-
-    monkeypatch.setattr(training_api.time, "sleep", answer)
-    status, body, _ = api("post", "generate/", {"bot": str(made.bot.pk)})
-    assert (status, body["state"], body["samples"]) == (200, "done", [{"text": "A new text"}])
-
-
-def test_a_worker_that_does_not_come_is_not_waited_for_forever(made: Everything, api: Api, monkeypatch: Any) -> None:
-    monkeypatch.setattr(training_api, "WAIT_SECONDS", 0.05)
-    status, body, _ = api("post", "generate/", {"bot": str(made.bot.pk)})
-    assert (status, body["state"]) == (202, "queued")
-
-
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        ({"n": 0}, "n"),
-        ({"n": 65}, "n"),
-        ({"n": "many"}, "n"),
-        ({"temperature": -1}, "temperature"),
-        ({"temperature": "nan"}, "temperature"),
-        ({"temperature": "inf"}, "temperature"),
-        ({"top_p": 0}, "top_p"),
-        ({"max_new_tokens": 0}, "max_new_tokens"),
-        ({"seed": -1}, "seed"),
-        ({"seed": 2**63}, "seed"),
-        ({"prompt": "x" * 1001}, "prompt"),
-        ({"prompt": "a\0b"}, "prompt"),
-        ({"prompt": ["x"]}, "prompt"),
-    ],
-)
-def test_a_request_that_cannot_be_is_refused(made: Everything, api: Api, change: dict[str, Any], field: str) -> None:
-    status, body, lines = api("post", "generate/?wait=false", {"bot": str(made.bot.pk)} | change)
-    assert (status, list(body["errors"]), lines) == (400, [field], [])
-
-
-def test_a_bot_without_a_model_says_so(bot: Any, api: Api) -> None:
-    status, body, _ = api("post", "generate/?wait=false", {"bot": str(bot.pk)})
-    assert (status, "fine-tune one first" in body["detail"]) == (400, True)
-
-
-def test_another_bots_version_cannot_speak_for_it(world: World, made: Everything, bot: Any, api: Api) -> None:
-    body = {"bot": str(bot.pk), "version": str(made.version.pk)}
-    status, answer, _ = api("post", "generate/?wait=false", body)
-    assert (status, list(answer["errors"])) == (400, ["version"])
-
-
-def test_old_generations_are_listed(world: World, made: Everything, api: Api) -> None:
-    with tenant(world.acme.pk):
-        done = make_generation(made.bot, version=made.version, state="done", samples=[{"text": "x"}])
-    rows = api("get", "generate/")[1]["results"]
-    assert json.dumps(rows[0]["samples"]) == '[{"text": "x"}]'
-    assert rows[0]["id"] == str(done.pk)

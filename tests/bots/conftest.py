@@ -6,7 +6,8 @@ import pytest
 
 from faces.contract import Face
 from faces.registry import FACES
-from tests.factories import FakePlatform, StubKind, World, fake_face, make_world
+from tests.factories import World, make_world
+from tests.fake_platform import FakePlatform, StubKind, fake_face
 
 
 @pytest.fixture

@@ -25,17 +25,9 @@ from bots.services.bots import pause_bot
 from bots.states import PostState
 from faces.contract import Face, FaceError
 from faces.registry import FACES
-from tests.factories import (
-    FakePlatform,
-    StubKind,
-    World,
-    fake_face,
-    make_bot,
-    make_connection,
-    make_image,
-    make_post,
-    make_world,
-)
+from faces.services import reconnect
+from tests.factories import World, make_bot, make_connection, make_image, make_post, make_world
+from tests.fake_platform import FakePlatform, StubKind, fake_face
 
 pytestmark = pytest.mark.django_db(transaction=True)
 AGO = timedelta(hours=1)
@@ -307,6 +299,23 @@ def test_a_paused_bot_or_organization_holds_what_is_due(
     assert sorted(held) == ["The bot is paused.", "The organization is paused."]
 
     Organization.objects.update(paused_at=None)
+    Post.objects.update(not_before=None)
+    assert [delivery.deliver_post(post.pk) for post in posts] == [PostState.PUBLISHED] * 2
+
+
+def test_broken_credentials_hold_their_own_bots_and_lose_nothing(
+    bot: Bot, platform: FakePlatform, without_keys: type[Face]
+) -> None:
+    other = make_post(make_bot(make_connection("fake", name="Another"), name="Other"), "queued")
+    posts = [make_post(bot, "queued"), make_post(bot, "queued")]
+    platform.answers = [FaceError("The token was revoked.", permanent=True, credentials=True)]
+    assert [delivery.deliver_post(post.pk) for post in posts] == [PostState.QUEUED] * 2
+    assert delivery.deliver_post(other.pk) == PostState.PUBLISHED
+    assert len(platform.published) == 2  # the refused one and the other bot's: the second post was held back
+    bot.connection.refresh_from_db()
+    assert (bot.connection.state, bot.connection.problem) == ("broken", "The token was revoked.")
+
+    reconnect(bot.connection_id, {})
     Post.objects.update(not_before=None)
     assert [delivery.deliver_post(post.pk) for post in posts] == [PostState.PUBLISHED] * 2
 

@@ -17,17 +17,8 @@ from bots.services.posts import Draft
 from bots.states import PostState
 from faces.contract import OutgoingImage, OutgoingPost
 from faces.registry import FACES
-from tests.factories import (
-    PNG,
-    FakePlatform,
-    StubKind,
-    World,
-    fake_face,
-    make_bot,
-    make_connection,
-    make_image,
-    make_post,
-)
+from tests.factories import PNG, World, make_bot, make_connection, make_image, make_post
+from tests.fake_platform import FakePlatform, StubKind, fake_face
 
 PICTURE = OutgoingImage(PNG, "image/png", "A red pixel")
 

@@ -18,7 +18,9 @@ from bots.models import Bot, Post
 from bots.services import delivery
 from bots.states import PostState
 from faces.contract import Face, FaceError, Published
-from tests.factories import FakePlatform, World, make_bot, make_connection, make_post, make_world
+from faces.registry import FACES
+from tests.factories import World, make_bot, make_connection, make_post, make_world
+from tests.fake_platform import FakePlatform, StubKind, fake_face
 
 pytestmark = pytest.mark.django_db(transaction=True)
 AGO = timedelta(hours=1)
@@ -85,6 +87,25 @@ def test_a_platform_with_keys_gets_the_same_key_again(bot: Bot, platform: FakePl
     assert (_state(post), platform.finds) == ("queued", 1)
     assert delivery.deliver_post(post.pk) == PostState.PUBLISHED
     assert [key for _, key in platform.published] == [post.platform_key]
+
+
+@pytest.mark.parametrize(("minutes", "state"), [(50, "queued"), (58, "unknown")])
+def test_a_key_is_used_again_only_while_the_platform_remembers_it(
+    bot: Bot, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch, minutes: int, state: str
+) -> None:
+    monkeypatch.setitem(FACES, "fake", StubKind(fake_face(platform, idempotency="key", key_window=3600.0)))
+    post = _unknown(bot, sent_at=timezone.now() - timedelta(minutes=minutes))
+    delivery.recover_posts()
+    assert (_state(post), platform.published) == (state, [])
+
+
+@pytest.mark.usefixtures("without_keys")
+def test_what_is_found_but_belongs_to_another_row_is_passed_by(bot: Bot, platform: FakePlatform) -> None:
+    make_post(bot, "published", remote_id="found-1")
+    platform.found = Published("found-1", "", timezone.now())
+    post = _unknown(bot)
+    delivery.recover_posts()
+    assert (_state(post), platform.published) == ("unknown", [])
 
 
 @pytest.mark.usefixtures("without_keys")

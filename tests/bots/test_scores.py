@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,12 +12,13 @@ import pytest
 from accounts import clock
 from accounts.clock import SimulatedClock
 from accounts.tenancy import tenant
-from bots import scoring, tasks
+from bots import maturation, queries, scoring, tasks, toxicity
 from bots.models import Bot, Post, Reward, ScoreObservation
 from bots.services import delivery, scores
 from faces.contract import FaceError, Reading
 from faces.registry import FACES
-from tests.factories import FakePlatform, StubKind, World, fake_face, make_bot, make_connection, make_post
+from tests.factories import World, make_bot, make_connection, make_post
+from tests.fake_platform import FakePlatform, StubKind, fake_face
 
 START = datetime(2026, 5, 4, 8, 0, tzinfo=UTC)
 
@@ -201,9 +203,118 @@ def test_from_publishing_to_the_reward(bot: Bot, platform: FakePlatform, monkeyp
             platform.readings = {"fake-1": Reading({"likes": 4}, 100)}
             time.advance(timedelta(minutes=60))
             scores.read_due_scores()
+    curve = maturation.curve_for(bot)
     assert Reward.objects.get(post=post).value == pytest.approx(
-        scoring.evaluate(bot.score_formula, {"likes": 4}, 100, 7200)
+        scoring.evaluate(bot.score_formula, {"likes": 4}, 100, 7200, curve=curve)
     )
+
+
+def test_the_rewards_provenance_says_what_went_into_it(bot: Bot, platform: FakePlatform, time: SimulatedClock) -> None:
+    """With it, the observation and the formula, the reward can be computed again."""
+    post = make_post(
+        bot,
+        "published",
+        "What a stupid idea",
+        remote_id="p1",
+        published_at=START,
+        next_reading_at=START + timedelta(minutes=60),
+        provenance={"predicted": 0.5},
+    )
+    Bot.objects.update(score_formula="log1p(likes) + penalty(toxicity, 0.3, 0.5)")
+    time.advance(timedelta(minutes=60))
+    _reads(platform, 8)
+    scores.read_due_scores()
+    post.refresh_from_db()
+    noted, reward = post.provenance["reward"], Reward.objects.get(post=post)
+    assert post.provenance["predicted"] == 0.5
+    assert noted["share"] == pytest.approx(1 - 2**-0.75)
+    assert noted["noise"] == pytest.approx(1 + 3 * 2**-0.75 / 9)
+    assert noted["toxicity"] == pytest.approx(1 - math.exp(-0.3))
+    assert reward.value == pytest.approx(
+        scoring.evaluate(
+            reward.formula,
+            reward.observation.metrics,
+            reward.observation.followers,
+            reward.observation.age_seconds,
+            toxicity=noted["toxicity"],
+            curve=scoring.Curve(noted["half_life"], noted["shape"]),
+        )
+    )
+
+
+def test_what_was_measured_while_the_post_was_written_counts_where_it_is_worse(bot: Bot) -> None:
+    harmless, measured = make_post(bot, text="Good morning"), make_post(bot, provenance={"toxicity": 0.7})
+    insult = make_post(bot, text="You are vermin", provenance={"toxicity": 0.1})
+    assert [toxicity.of(post) for post in (harmless, measured)] == [0.0, 0.7]
+    assert toxicity.of(insult) == toxicity.lexicon("You are vermin") == pytest.approx(1 - math.exp(-1))
+
+
+def test_a_missing_reward_says_why_in_words(bot: Bot, platform: FakePlatform, time: SimulatedClock) -> None:
+    post = _published(bot)
+    time.advance(timedelta(minutes=60))
+    _reads(platform, 5, followers=None)
+    scores.read_due_scores()
+    post.refresh_from_db()
+    reason = post.provenance["reward"]["missing"]
+    assert "There is no value “followers” here: the platform did not give it." in reason
+    assert bot.score_formula in reason
+    assert queries.post_card(bot, post, "acme")["reward_missing"] == reason
+
+
+def test_an_account_without_followers_still_has_rewards(bot: Bot, platform: FakePlatform, time: SimulatedClock) -> None:
+    """0 followers are known and not missing: somebody can see the post all the same."""
+    post = _published(bot)
+    time.advance(timedelta(minutes=60))
+    _reads(platform, 0, followers=0)
+    scores.read_due_scores()
+    assert Reward.objects.get(post=post).value == 0.0
+
+
+def test_a_post_that_was_gone_before_its_reward_never_gets_one(
+    bot: Bot, platform: FakePlatform, time: SimulatedClock
+) -> None:
+    post = _published(bot)
+    for minutes, reading in ((15, Reading({"likes": 3}, 100)), (45, None)):
+        time.advance(timedelta(minutes=minutes))
+        platform.readings = {"p1": reading}
+        scores.read_due_scores()
+    post.refresh_from_db()
+    assert (post.state, post.next_reading_at) == ("published", None)
+    assert post.provenance["reward"] == {
+        "missing": "The post was gone from the platform before its reactions could count as its reward."
+    }
+    assert not Reward.objects.exists()
+    assert ScoreObservation.objects.count() == 1
+
+
+def test_a_post_that_is_gone_after_its_reward_keeps_it(bot: Bot, platform: FakePlatform, time: SimulatedClock) -> None:
+    post = _published(bot)
+    for minutes, reading in ((60, Reading({"likes": 3}, 100)), (60, None)):
+        time.advance(timedelta(minutes=minutes))
+        platform.readings = {"p1": reading}
+        scores.read_due_scores()
+    post.refresh_from_db()
+    assert post.next_reading_at is None
+    assert "missing" not in post.provenance["reward"]
+    assert Reward.objects.get(post=post).observation.metrics == {"likes": 3}
+
+
+def test_reactions_that_arrive_after_the_post_was_taken_down_come_too_late(
+    bot: Bot, platform: FakePlatform, time: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = _published(bot)
+
+    def read_while_it_is_taken_down(self: object, remote_ids: list[str]) -> dict[str, Reading]:
+        delivery.take_down_post(post.pk)
+        return {"p1": Reading({"likes": 8}, 100)}
+
+    monkeypatch.setattr(FACES["fake"].load(), "metrics", read_while_it_is_taken_down)
+    time.advance(timedelta(minutes=60))
+    scores.read_due_scores()
+    post.refresh_from_db()
+    assert (post.state, post.next_reading_at) == ("deleted", None)
+    assert not ScoreObservation.objects.exists()
+    assert not Reward.objects.exists()
 
 
 def test_a_formula_that_no_longer_works_keeps_the_reading(

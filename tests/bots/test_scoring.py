@@ -15,19 +15,19 @@ METRICS = ("likes", "comments")
 
 def test_the_default_formula_computes_what_it_says() -> None:
     score = scoring.evaluate(scoring.DEFAULT_FORMULA, {"likes": 10}, 500, DAY)
-    assert score == pytest.approx(math.log1p(10 / scoring.maturity(DAY)) - math.log(500))
+    assert score == pytest.approx(math.log1p(10 / scoring.PRIOR.share(DAY)) - math.log(500))
 
 
 def test_counts_are_grown_by_the_posts_age_and_nothing_else_is() -> None:
     age = scoring.HALF_LIFE_MINUTES * 60
-    assert scoring.maturity(age) == pytest.approx(0.5)
+    assert scoring.PRIOR.share(age) == pytest.approx(0.5)
     assert scoring.evaluate("likes", {"likes": 10}, None, age) == pytest.approx(20)
     assert scoring.evaluate("followers", {}, 100, age) == 100
     assert scoring.evaluate("age_hours", {}, None, 7200) == 2
 
 
 def test_the_youngest_post_does_not_grow_without_bound() -> None:
-    assert scoring.maturity(0) == 0.01
+    assert scoring.PRIOR.share(0) == 0.01
     assert scoring.evaluate("likes", {"likes": 1}, None, 0) == pytest.approx(100)
 
 
@@ -145,3 +145,48 @@ def test_a_refusal_says_on_which_reactions_it_was_tried() -> None:
         scoring.check("1 / likes", METRICS)
     with pytest.raises(FormulaError, match=r"every reaction = 7, followers = 250\)"):
         scoring.check("1 / (likes - 7)", METRICS)
+
+
+@pytest.mark.parametrize("name", ["followers", "members", "subscribers"])
+def test_the_accounts_exposure_has_a_name_for_each_kind_of_platform(name: str) -> None:
+    formula = f"log1p(likes) - log({name})"
+    scoring.check(formula, METRICS)
+    assert scoring.evaluate(formula, {"likes": 0}, 100, DAY) == pytest.approx(-math.log(100))
+    with pytest.raises(scoring.MissingValueError, match=name):
+        scoring.evaluate(formula, {"likes": 3}, None, DAY)
+
+
+def test_impressions_are_used_where_the_platform_gives_them_and_else_what_the_formula_says() -> None:
+    formula = "log1p(likes) - log(first(impressions, followers))"
+    scoring.check(formula, METRICS)
+    scoring.check(formula, (*METRICS, "impressions"))
+    curve = scoring.Curve(60, 1.0)  # half of both after an hour
+    assert scoring.evaluate(formula, {"likes": 1, "impressions": 400}, 100, 3600, curve=curve) == pytest.approx(
+        math.log(3) - math.log(800)
+    )
+    assert scoring.evaluate(formula, {"likes": 1}, 100, 3600, curve=curve) == pytest.approx(math.log(3) - math.log(100))
+    with pytest.raises(scoring.MissingValueError, match="followers"):
+        scoring.evaluate(formula, {"likes": 1}, None, 3600, curve=curve)
+
+
+def test_a_known_zero_is_no_missing_value() -> None:
+    assert scoring.evaluate("first(likes, 7)", {"likes": 0}, None, DAY) == 0
+    assert scoring.evaluate("first(shares, likes + shares, 7)", {"likes": 0}, None, DAY) == 7
+
+
+@pytest.mark.parametrize("formula", ["likes / impressions", "first(impresions, followers)", "first()", "first"])
+def test_names_that_this_platform_never_gives_are_refused(formula: str) -> None:
+    with pytest.raises(FormulaError):
+        scoring.check(formula, METRICS)
+
+
+@pytest.mark.parametrize("known", [{"followers": 0}, {"impressions": 0}])
+def test_an_exposure_of_nobody_counts_as_one(known: dict[str, int]) -> None:
+    followers = known.get("followers")
+    metrics = {"likes": 1} | {name: count for name, count in known.items() if name == "impressions"}
+    score = scoring.evaluate("log1p(likes) - log(first(impressions, followers))", metrics, followers, 1e9)
+    assert score == pytest.approx(math.log(2))
+
+
+def test_a_learned_curve_takes_the_priors_place() -> None:
+    assert scoring.evaluate("likes", {"likes": 10}, None, 3600, curve=scoring.Curve(60, 2.0)) == pytest.approx(20)

@@ -10,7 +10,9 @@ from accounts.tenancy import tenant
 from bots.models import Bot
 from tests.factories import World, make_bot, make_dataset, make_world
 from tests.training.fake_engine import FakeEngine
-from training.models import Dataset
+from training.models import Dataset, ModelVersion, Run
+from training.services import runs
+from training.services.worker import advance_run
 
 
 @pytest.fixture
@@ -58,3 +60,19 @@ def dataset(bot: Bot) -> Dataset:
 @pytest.fixture
 def engine(tmp_path: Path) -> FakeEngine:
     return FakeEngine(tmp_path / "engine")
+
+
+ONLINE = {"queue_ahead": 8, "min_new_scores": 4, "baseline_share": 0.25}
+
+
+@pytest.fixture
+def start(bot: Bot, dataset: Dataset, engine: FakeEngine) -> ModelVersion:
+    """A fine-tuned version with weights."""
+    advance_run(runs.start_finetune(bot, dataset).pk, engine)
+    return ModelVersion.objects.get()
+
+
+@pytest.fixture
+def run(bot: Bot, start: ModelVersion) -> Run:
+    """Online learning that has not played a round yet."""
+    return runs.start_online(bot, start, ONLINE)

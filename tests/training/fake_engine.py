@@ -7,16 +7,72 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from training.engine.errors import EngineError
 from training.engine.types import (
+    Answer,
     FinetuneConfig,
     FinetuneReport,
     OnStep,
     Proposal,
+    RankedReply,
+    RatedPost,
+    ReplyRanking,
     RoundInput,
     RoundOutput,
     Sample,
     SamplingParams,
+    TextRequest,
+    TrainingPost,
 )
+
+
+@dataclass
+class FakeSampler:
+    """Fulfils `training.services.engine.Sampler`: a text has three tokens, written at one a step, of its prompt, the
+    weights, the seed and its place. `before_token` is called with the number of the step.
+    """
+
+    weights: str
+    before_token: Callable[[int], None]
+    asked: list[TextRequest] = field(default_factory=list)
+    written: dict[str, int] = field(default_factory=dict)
+    steps: int = 0
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.written)
+
+    def add(self, asked: TextRequest) -> None:
+        if "refuse me" in asked.prompts:
+            raise EngineError("This prompt leaves no room.")
+        self.asked.append(asked)
+        self.written[asked.key] = 0
+
+    def step(self) -> list[Answer]:
+        self.steps += 1
+        self.before_token(self.steps)
+        answers = []
+        for asked in self.asked:
+            if asked.key in self.written:
+                self.written[asked.key] += 1
+                if self.written[asked.key] == 3:
+                    del self.written[asked.key]
+                    answers.append(Answer(asked.key, tuple(map(self._sample, self._pieces(asked), asked.prompts))))
+        return answers
+
+    def texts(self, key: str) -> list[str]:
+        asked = next(each for each in self.asked if each.key == key)
+        return ["".join(pieces[: self.written[key]]) for pieces in self._pieces(asked)]
+
+    def _pieces(self, asked: TextRequest) -> list[tuple[str, ...]]:
+        return [
+            (f"{prompt}{self.weights}", f" {asked.params.seed}", f" {at}") for at, prompt in enumerate(asked.prompts)
+        ]
+
+    @staticmethod
+    def _sample(pieces: tuple[str, ...], prompt: Any) -> Sample:
+        logprobs = (-0.25, -0.25, 0.0)
+        return Sample("".join(pieces), (1, 2, 3), -0.5, True, prompt, token_logprobs=logprobs, pieces=pieces)
 
 
 @dataclass
@@ -35,17 +91,24 @@ class FakeEngine:
     fault: Exception | None = None
     before_step: Callable[[int], None] = lambda step: None
     before_answer: Callable[[int], None] = lambda number: None
+    before_token: Callable[[int], None] = lambda step: None
     trained: list[dict[str, Any]] = field(default_factory=list)
     rounds: list[RoundInput] = field(default_factory=list)
+    samplers: list[FakeSampler] = field(default_factory=list)
     exports: int = 0
+    critics: list[tuple[list[RatedPost], list[RatedPost], int]] = field(default_factory=list)
+    critics_fault: Exception | None = None
+    mishaps: dict[str, Any] = field(default_factory=dict)  # further fields of what a fine-tuning reports
+    report: dict[str, Any] = field(default_factory=dict)
 
     def finetune(
         self,
         *,
         key: str,
         base: str,
-        train: Sequence[str],
-        heldout: Sequence[str],
+        train: Sequence[TrainingPost],
+        heldout: Sequence[TrainingPost],
+        heldout_authors: Sequence[TrainingPost],
         config: FinetuneConfig,
         workdir: Path,
         should_stop: Callable[[], bool],
@@ -56,7 +119,16 @@ class FakeEngine:
         checkpoint = workdir / "step"
         step = int(checkpoint.read_text()) if checkpoint.exists() else 0
         self.trained.append(
-            {"key": key, "base": base, "train": train, "heldout": heldout, "config": config, "from": step}
+            {
+                "key": key,
+                "base": base,
+                "train": [post.text for post in train],
+                "heldout": [post.text for post in heldout],
+                "heldout_authors": [post.text for post in heldout_authors],
+                "posts": [*train, *heldout, *heldout_authors],
+                "config": config,
+                "from": step,
+            }
         )
         if step == self.evaluated_at:
             self._evaluate(step, on_step, on_samples)
@@ -78,6 +150,7 @@ class FakeEngine:
             best_heldout_loss=4.0 - step / 10 if evaluated else None,
             best_step=step,
             reason="All steps are done." if step == self.steps else "",
+            **self.mishaps,
         )
 
     def _evaluate(self, step: int, on_step: OnStep, on_samples: Callable[[int, list[str]], None]) -> None:
@@ -94,16 +167,19 @@ class FakeEngine:
         self.before_answer(round_input.number)
         on_step(1, {})
         number = round_input.number
-        arms = ["learning"] * round_input.learning_posts + ["baseline"] * round_input.baseline_posts
+        speakers = ["policy"] * round_input.learning_posts + ["stable"] * round_input.stable_posts
+        speakers += ["reference"] * round_input.baseline_posts
         return RoundOutput(
             model=self._model(round_input.workdir / "model", f"round {number}") if self.moves else None,
-            proposals=tuple(self._proposal(number, at, arm) for at, arm in enumerate(arms)),
+            proposals=tuple(self._proposal(number, at, speaker) for at, speaker in enumerate(speakers)),
             metrics={"reward_mean": number + 0.5, "kl": 0.25},
             decisions=(f"Decided in round {number}.",),
             state={"rounds": round_input.state.get("rounds", 0) + 1},
+            report=self.report,
         )
 
-    def _proposal(self, number: int, at: int, arm: Any) -> Proposal:
+    def _proposal(self, number: int, at: int, speaker: Any) -> Proposal:
+        arm: Any = "baseline" if speaker == "reference" else "learning"
         return Proposal(
             text=f"{WORDS[at % len(WORDS)]} {WORDS[number % len(WORDS)]} in chapter {number * 100 + at}",
             arm=arm,
@@ -114,15 +190,29 @@ class FakeEngine:
             beaten=(("A weaker idea", 0.25),),
             nearest_text="Past post number 1",
             shared_run=7,
+            speaker=speaker,
         )
 
-    def generate(self, model: Path, prompts: Sequence[str], params: SamplingParams) -> list[Sample]:
+    def sampler(self, model: Path) -> FakeSampler:
         self._fail()
-        weights = (model / "model.safetensors").read_text()
-        return [
-            Sample(f"{prompt}{weights} {params.seed} {at}", (1, 2, 3), -params.temperature, True, prompt)
-            for at, prompt in enumerate(prompts)
-        ]
+        self.samplers.append(FakeSampler((model / "model.safetensors").read_text(), self.before_token))
+        return self.samplers[-1]
+
+    def train_critics(
+        self, model: Path, learned: Sequence[RatedPost], heldout: Sequence[RatedPost], *, seed: int
+    ) -> dict[str, Any]:
+        if self.critics_fault is not None:
+            raise self.critics_fault
+        self.critics.append((list(learned), list(heldout), seed))
+        (model / "discriminator.safetensors").write_text("critic")
+        return {"discriminator": {"trained": True, "auc": 0.75}}
+
+    def rank_replies(
+        self, model: Path, critics: Path, contexts: Sequence[str], *, candidates: int, seed: int
+    ) -> list[ReplyRanking]:
+        judged = (critics / "discriminator.safetensors").read_text()
+        replies = [RankedReply(f"{judged} {seed} {at}", 0.95, 2.0) for at in range(candidates)]
+        return [ReplyRanking(context, tuple(replies)) for context in contexts]
 
     def _model(self, folder: Path, weights: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,10 +14,11 @@ from django.db import connection, connections
 from accounts.models import AuditEntry
 from accounts.tenancy import tenant
 from bots.models import Bot
-from tests.factories import World, make_bot, make_dataset, make_run
+from tests.factories import World, make_bot, make_dataset, make_run, make_version
+from training import history
 from training.imports import ImportRefused
 from training.models import Dataset, Example
-from training.services import datasets
+from training.services import datasets, runs
 
 GOOD = "text,score,subreddit,created_at\nFirst post,3,books,2020-01-01\nSecond post,,books,2020-01-02\nThird,5,tech,\n"
 BROKEN = "text,score\nFirst post,3\nSecond post,many\nThird post,5\n"
@@ -157,8 +158,8 @@ def test_an_import_that_breaks_half_way_keeps_nothing(bot: Bot, monkeypatch: pyt
     datasets.request_import(dataset.pk)
     whole = datasets.read
 
-    def breaks(*arguments: Any) -> Iterator[Any]:
-        yield from whole(*arguments)
+    def breaks(*arguments: Any, **keywords: Any) -> Iterator[Any]:
+        yield from whole(*arguments, **keywords)
         assert Example.objects.count() == 2  # some are in already
         raise ImportRefused("the disk is gone.", row=5)
 
@@ -207,3 +208,100 @@ def test_a_second_bell_does_not_wait_for_an_import_under_way(world: World) -> No
         finally:
             other.close()
             connection.close()
+
+
+def test_what_a_post_answers_and_is_about_is_kept(bot: Bot) -> None:
+    imported(upload(bot, "reply,comment,topic,author\nTea,Tea or coffee?,drinks,ann\n"))
+    example = Example.objects.get()
+    assert (example.text, example.context, example.topic) == ("Tea", "Tea or coffee?", "drinks")
+
+
+def test_filters_are_chosen_previewed_and_obeyed(bot: Bot) -> None:
+    dataset = upload(bot, "text\nRT @ann: look\na post\na post\n@bob what a day\n")
+    assert [report["name"] for report in dataset.preview["filters"]] == ["duplicates"]
+    dataset = datasets.look_through(dataset, filters={"reposts": {}, "replies": {}})
+    assert [(report["label"], report["dropped"]) for report in dataset.preview["filters"]] == [
+        ("Reposts", 1),
+        ("Replies", 1),
+    ]
+    assert dataset.preview["filters"][0]["examples"] == [{"row": 2, "text": "RT @ann: look", "reason": "a repost"}]
+    dataset = datasets.look_through(dataset, {"text": "text"})
+    assert dataset.preview["kept"] == 2
+    assert imported(dataset).example_count == 2
+    assert list(Example.objects.values_list("text", flat=True)) == ["a post", "a post"]
+
+
+def test_a_filter_that_there_is_not_is_refused(bot: Bot) -> None:
+    with pytest.raises(ValidationError, match="no filter “magic”"):
+        datasets.look_through(upload(bot, GOOD), filters={"magic": {}})
+
+
+def test_filters_that_leave_nothing_refuse_the_file_until_others_are_chosen(bot: Bot) -> None:
+    dataset = datasets.look_through(upload(bot, GOOD), filters={"too_short": {"min_words": 50}})
+    assert (dataset.state, dataset.error) == (
+        "refused",
+        "Not a single row of this file can be imported. Choose fewer filters.",
+    )
+    assert datasets.look_through(dataset, filters={}).state == "uploaded"
+
+
+@pytest.fixture
+def only_two_rows_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = datasets.preview
+    monkeypatch.setattr(datasets, "preview", lambda *given, **named: whole(*given, **named, rows=2))
+
+
+@pytest.mark.usefixtures("only_two_rows_looked_at")
+def test_a_broken_row_past_the_preview_keeps_everything_out_and_asks(bot: Bot) -> None:
+    dataset = upload(bot, "text,score\nFirst post,3\nSecond post,4\nThird post,many\nFourth post,1\n")
+    assert (dataset.preview["ok"], dataset.preview["complete"]) == (True, False)
+    dataset = imported(dataset)
+    assert (dataset.state, Example.objects.count()) == ("uploaded", 0)
+    assert dataset.error.startswith("Row 4 cannot be read: the score “many” is not a number. Nothing was imported")
+    with pytest.raises(ValidationError, match="rows are broken"):
+        datasets.request_import(dataset.pk)
+    dataset = imported(dataset, only_good=True)
+    assert (dataset.state, dataset.example_count, dataset.error) == ("ready", 3, "")
+
+
+def test_several_datasets_are_mixed_by_their_weights(bot: Bot) -> None:
+    large, small = make_dataset(bot, examples=40), make_dataset(bot, examples=10)
+    run = runs.start_finetune(bot, {large: 1.0, small: 3.0})
+    posts = history.training_posts(run)
+    assert [post.text for post in posts[:6]] == [f"Past post number {n}" for n in (0, 1, 0, 2, 3, 4)]
+    assert sorted(post.weight for post in posts) == [1.0] * 40 + [3.0] * 10
+    assert posts[0].conditions.author == "somebody"
+    assert Example.objects.get(pk=posts[0].key).text == posts[0].text
+    run.config["mixing"] = "equal"
+    totals = {
+        dataset.pk: sum(
+            post.weight for post in history.training_posts(run) if dataset.examples.filter(pk=post.key).exists()
+        )
+        for dataset in (large, small)
+    }
+    assert totals == {large.pk: pytest.approx(25.0), small.pk: pytest.approx(75.0)}
+
+
+def test_quarantined_posts_teach_nothing(bot: Bot) -> None:
+    dataset = make_dataset(bot, examples=20)
+    dataset.examples.filter(position=3).update(quarantined="it broke a training twice")
+    run = runs.start_finetune(bot, dataset)
+    assert "Past post number 3" not in [post.text for post in history.training_posts(run)]
+    online = make_run(bot, "online", state="finished", start_version=make_version(bot, run=run))
+    assert len(history.historic_posts(online)) == 19
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, 1001.0, float("nan")])
+def test_a_weight_out_of_range_is_refused(bot: Bot, weight: float) -> None:
+    with pytest.raises(ValidationError, match="must be above 0 and at most 1000"):
+        runs.start_finetune(bot, {make_dataset(bot, examples=20): weight})
+
+
+def test_small_datasets_count_together_and_no_dataset_is_refused(bot: Bot) -> None:
+    with pytest.raises(ValidationError, match="Fine-tuning needs a dataset"):
+        runs.start_finetune(bot, {})
+    pair = {make_dataset(bot, examples=10): 1.0, make_dataset(bot, examples=9): 1.0}
+    with pytest.raises(ValidationError, match="The datasets together have 19 posts"):
+        runs.start_finetune(bot, pair)
+    run = runs.start_finetune(bot, pair | {make_dataset(bot, examples=1): 2.0})
+    assert list(run.sources.values_list("weight", flat=True)) == [1.0, 1.0, 2.0]

@@ -46,7 +46,7 @@ def test_it_is_ready_to_learn_without_anybody_touching_it() -> None:
         assert bot.approval == "auto"
         assert (dataset.state, dataset.example_count) == ("ready", 59)
         assert "Public Domain" in dataset.licence
-        assert (run.state, run.kind, run.dataset) == ("queued", "offline", dataset)
+        assert (run.state, run.kind, run.sources.get().dataset) == ("queued", "offline", dataset)
         assert run.then_online["stop_after_posts"] == demo.ONLINE["stop_after_posts"]
 
 
@@ -63,7 +63,7 @@ def test_a_kill_half_way_is_made_good_by_the_next_start(monkeypatch: pytest.Monk
     demo.ensure_demo()
     with tenant(inside().pk):
         assert (Bot.objects.count(), Run.objects.count()) == (1, 1)
-        assert Run.objects.get().dataset.state == "ready"
+        assert Run.objects.get().sources.get().dataset.state == "ready"
     assert User.objects.count() == 1
 
 

@@ -16,6 +16,7 @@ from bots.models import Bot
 from tests.training.fake_engine import FakeEngine
 from training import artifacts
 from training.engine.errors import EngineError
+from training.engine.types import Conditions, TrainingPost
 from training.models import Dataset, Metric, ModelVersion, Run, SampleSet
 from training.services import finetuning, runs, versions
 from training.services.worker import advance_run
@@ -101,7 +102,7 @@ def test_the_result_is_a_version_that_the_bot_speaks_with(run: Run, engine: Fake
     assert version.is_current
     with default_storage.open(f"{version.folder}/model.safetensors", "rb") as weights:
         assert hashlib.sha256(weights.read()).hexdigest() == version.checksum
-    assert version.size == len(f"fine-tuned {run.pk}") + len("{}")
+    assert version.size == len(f"fine-tuned {run.pk}") + len("{}") + len("critic")
     assert version.metrics == {"heldout_loss": 3.6, "step": 4, "reason": "All steps are done."}
 
 
@@ -262,3 +263,85 @@ def test_the_folder_of_work_in_progress_goes_with_the_run(run: Run, engine: Fake
     assert any(folder.iterdir())
     advance_run(run.pk, engine)
     assert not folder.exists()
+
+
+def _write_by(dataset: Dataset, authors: int) -> None:
+    """The dataset's posts are of that many authors, in turns."""
+    for example in dataset.examples.all():
+        example.author = f"author {example.position % authors}"
+        example.save()
+
+
+def test_some_authors_are_kept_out_where_enough_are_known(run: Run, dataset: Dataset, engine: FakeEngine) -> None:
+    _write_by(dataset, 20)
+    advance_run(run.pk, engine)
+    (asked,) = engine.trained
+    author_of = dict(dataset.examples.values_list("text", "author"))
+    strangers = {author_of[text] for text in asked["heldout_authors"]}
+    # 5 % of 40 posts are the two posts of one author.
+    assert (len(asked["heldout_authors"]), len(strangers)) == (2, 1)
+    assert not strangers & {author_of[text] for text in [*asked["train"], *asked["heldout"]]}
+    assert (len(asked["train"]), len(asked["heldout"])) == (34, 4)
+    assert asked["heldout"] == [text for text in list(author_of) if author_of[text] not in strangers][-4:]
+
+
+def test_a_dataset_that_grows_keeps_its_strangers() -> None:
+    def kept(posts: int) -> set[str]:
+        some = [TrainingPost("", conditions=Conditions(author=f"author {at % 40}")) for at in range(posts)]
+        return finetuning._kept_out(some, 0.1)
+
+    assert len(kept(80)) == len(kept(160)) == 4
+    assert kept(80) == kept(160)
+
+
+def test_authors_who_write_more_than_the_share_give_way_to_the_smallest() -> None:
+    posts = [TrainingPost("", conditions=Conditions(author=f"a{at % 10}")) for at in range(99)]
+
+    assert finetuning._kept_out(posts, 0.05) == {"a9"}
+
+
+@pytest.mark.parametrize("share", [0.05, 0.0])
+def test_few_authors_are_all_learned_from(bot: Bot, dataset: Dataset, engine: FakeEngine, share: float) -> None:
+    _write_by(dataset, 9 if share else 20)
+    run = runs.start_finetune(bot, dataset, {"heldout_author_share": share})
+    advance_run(run.pk, engine)
+    assert engine.trained[0]["heldout_authors"] == []
+
+
+def test_posts_that_broke_the_training_are_marked_and_left_out_of_the_next(
+    run: Run, bot: Bot, dataset: Dataset, engine: FakeEngine
+) -> None:
+    broken = dataset.examples.get(position=7)
+    engine.mishaps = {"quarantined": {str(broken.pk): "Its loss is not a number, alone too."}, "notes": ("A note.",)}
+    engine.slice_steps = 3
+    advance_run(run.pk, engine)
+    assert (again(run).progress["quarantined"], run.progress["notes"]) == (1, ["A note."])
+    advance_run(run.pk, engine)
+    assert again(run).state == "finished"
+    # Until the run ends it learns from what it began with: its checkpoints are of these posts.
+    assert all(broken.text in asked["train"] for asked in engine.trained)
+    broken.refresh_from_db()
+    assert broken.quarantined == "Its loss is not a number, alone too."
+    report = ModelVersion.objects.get().report
+    assert report["quarantined"] == {str(broken.pk): "Its loss is not a number, alone too."}
+    assert report["notes"] == ["A note."]
+    following = runs.start_finetune(bot, dataset)
+    advance_run(following.pk, engine)
+    assert broken.text not in engine.trained[-1]["train"]
+    assert len(engine.trained[-1]["posts"]) == 39
+
+
+def test_what_was_learned_by_heart_is_kept_with_the_version(run: Run, engine: FakeEngine) -> None:
+    memorisation = {
+        "memorised_rate": 0.25, "longest_shared_run": 31.0, "longest_shared_words": 6.0, "sample": "a b", "step": 4,
+        "nearest_text": "a b c",
+    }  # fmt: skip
+    engine.mishaps = {"memorisation": memorisation, "best_heldout_author_loss": 3.9}
+    advance_run(run.pk, engine)
+    version = ModelVersion.objects.get()
+    assert version.report["memorisation"] == memorisation
+    assert version.report.keys().isdisjoint({"quarantined", "notes"})
+    assert version.metrics == {
+        "heldout_loss": 3.6, "heldout_author_loss": 3.9, "step": 4, "reason": "All steps are done.",
+        "memorised_rate": 0.25, "longest_shared_run": 31.0, "longest_shared_words": 6.0,
+    }  # fmt: skip

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
 
 from accounts.models import AuditEntry
+from accounts.tenancy import tenant
 from bots.models import Bot
-from tests.factories import make_bot, make_generation, make_version
+from tests.factories import World, make_bot, make_generation, make_version
 from tests.training.fake_engine import FakeEngine
 from training.engine.errors import EngineError
+from training.engine.types import SamplingParams
 from training.models import Dataset, Generation, ModelVersion
 from training.services import generations, runs
 from training.services.worker import advance_run
@@ -48,8 +51,14 @@ def test_a_worker_answers_with_texts(bot: Bot, version: ModelVersion, engine: Fa
     assert answered.finished_at is not None
     text = f"Why fine-tuned {version.run_id} 9"
     assert answered.samples == [
-        {"text": f"{text} 0", "logprob": -0.5, "ended": True, "tokens": 3},
-        {"text": f"{text} 1", "logprob": -0.5, "ended": True, "tokens": 3},
+        {
+            "text": f"{text} {at}",
+            "logprob": -0.5,
+            "ended": True,
+            "tokens": 3,
+            "pieces": [[text[:-2], -0.25], [" 9", -0.25], [f" {at}", 0.0]],
+        }
+        for at in range(2)
     ]
 
 
@@ -128,3 +137,136 @@ def test_a_second_bell_changes_nothing(bot: Bot, version: ModelVersion, engine: 
     engine.fault = AssertionError("the engine was asked again")
     generation = make_generation(bot, version=version, state=state, samples=[{"text": "the first answer"}])
     assert answer(generation, engine).samples == [{"text": "the first answer"}]
+
+
+def texts(samples: list[dict[str, Any]]) -> list[str]:
+    return [sample["text"] for sample in samples]
+
+
+def test_twenty_waiting_requests_are_one_batch(bot: Bot, version: ModelVersion, engine: FakeEngine) -> None:
+    asked = [generations.request_generation(bot, params={"seed": seed}) for seed in range(20)]
+    generations.answer_generation(asked[7].pk, engine)
+    for generation in asked:
+        generations.answer_generation(generation.pk, engine)  # their own bells come too
+
+    [sampler] = engine.samplers
+    assert (sampler.steps, [each.params for each in sampler.asked]) == (3, [SamplingParams(seed=n) for n in range(20)])
+    for seed, generation in enumerate(asked):
+        generation.refresh_from_db()
+        assert (generation.state, texts(generation.samples)) == ("done", [f"fine-tuned {version.run_id} {seed} 0"])
+
+
+def test_the_platforms_limit_is_counted_as_the_platform_counts(
+    bot: Bot, version: ModelVersion, engine: FakeEngine
+) -> None:
+    answer(generations.request_generation(bot), engine)
+    limit = engine.samplers[0].asked[0].limit
+
+    assert limit is not None
+    assert (limit.maximum, limit.count("four")) == (bot.connection.capabilities.max_length, 4)
+
+
+def test_what_comes_meanwhile_joins(
+    bot: Bot, version: ModelVersion, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generations, "LOOK_SECONDS", 0.0)
+    late: list[Generation] = []
+    engine.before_token = lambda step: late.append(generations.request_generation(bot)) if step == 2 else None
+    first = answer(generations.request_generation(bot), engine)
+    late[0].refresh_from_db()
+
+    assert (len(engine.samplers), engine.samplers[0].steps, first.state, late[0].state) == (1, 5, "done", "done")
+
+
+def test_after_a_while_a_batch_takes_no_more(
+    bot: Bot, version: ModelVersion, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generations, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(generations, "OPEN_SECONDS", 0.0)
+    late: list[Generation] = []
+    engine.before_token = lambda step: late.append(generations.request_generation(bot)) if step == 2 else None
+    first = answer(generations.request_generation(bot), engine)
+    late[0].refresh_from_db()
+    assert (engine.samplers[0].steps, first.state, late[0].state) == (3, "done", "queued")
+
+    engine.before_token = lambda step: None
+    assert answer(late[0], engine).state == "done"
+
+
+def test_other_weights_wait_for_their_own_bell(bot: Bot, version: ModelVersion, engine: FakeEngine) -> None:
+    other = generations.request_generation(bot, version=make_version(bot))
+    answer(generations.request_generation(bot), engine)
+    other.refresh_from_db()
+
+    assert other.state == "queued"
+
+
+def test_the_same_weights_answer_for_another_organization(
+    world: World, bot: Bot, version: ModelVersion, engine: FakeEngine
+) -> None:
+    with tenant(world.globex.pk):
+        stranger = make_bot()
+        copy = make_version(stranger)
+        ModelVersion.objects.filter(pk=copy.pk).update(checksum=version.checksum)
+        copy.refresh_from_db()
+        theirs = make_generation(stranger, version=copy, state="queued", prompt="Ours ")
+    answer(generations.request_generation(bot), engine)
+    with tenant(world.globex.pk):
+        theirs.refresh_from_db()
+
+    assert (theirs.state, texts(theirs.samples)) == ("done", [f"Ours fine-tuned {version.run_id} 0 0"])
+    assert {each.owner for each in engine.samplers[0].asked} == {str(world.acme.pk), str(world.globex.pk)}
+
+
+def test_a_request_that_cannot_be_answered_fails_alone(bot: Bot, version: ModelVersion, engine: FakeEngine) -> None:
+    bad = generations.request_generation(bot, prompt="refuse me")
+    outdated = make_generation(bot, version=version, state="queued", params={"heat": 2})
+    good = answer(generations.request_generation(bot), engine)
+    bad.refresh_from_db()
+    outdated.refresh_from_db()
+
+    assert (bad.state, bad.error, bad.samples) == ("failed", "This prompt leaves no room.", [])
+    assert (outdated.state, outdated.error) == ("failed", "There is no setting “heat”.")
+    assert good.state == "done"
+
+
+def test_a_fault_in_the_middle_fails_what_was_being_written(
+    bot: Bot, version: ModelVersion, engine: FakeEngine
+) -> None:
+    def break_down(step: int) -> None:
+        if step == 2:
+            raise EngineError("Out of memory.")
+
+    engine.before_token = break_down
+    asked = [generations.request_generation(bot) for _ in range(2)]
+    assert [answer(each, engine).error for each in asked] == ["Out of memory."] * 2
+
+
+def test_watchers_see_the_texts_grow(
+    bot: Bot, version: ModelVersion, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[Any, dict[str, Any]]] = []
+    monkeypatch.setattr(generations, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("bots.live.tell", lambda bot_id, message: told.append((bot_id, message)))
+    generation = generations.request_generation(bot, params={"seed": 5})
+    answer(generation, engine)
+    text = f"fine-tuned {version.run_id}"
+
+    news = {"type": "generation", "generation": str(generation.pk)}
+    assert told == [
+        (bot.pk, {**news, "state": "queued", "texts": [text]}),
+        (bot.pk, {**news, "state": "queued", "texts": [f"{text} 5"]}),
+        (bot.pk, {**news, "state": "done"}),
+    ]
+
+
+def test_watchers_are_not_told_more_often_than_they_can_read(
+    bot: Bot, version: ModelVersion, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+    clock = iter(range(100))
+    monkeypatch.setattr(generations, "time", SimpleNamespace(monotonic=lambda: next(clock) * 0.11))
+    monkeypatch.setattr("bots.live.tell", lambda bot_id, message: told.append(message))
+    answer(generations.request_generation(bot), engine)
+
+    assert [message["state"] for message in told] == ["queued", "done"]

@@ -63,7 +63,10 @@ def learned(learner: Bot, dataset: Dataset, engine: Engine) -> Run:
 def test_fine_tuning_makes_a_version_with_metrics_and_samples(learned: Run) -> None:
     assert learned.progress["step"] == learned.progress["total"] > 1
     names = set(Metric.objects.filter(run=learned).values_list("name", flat=True))
-    assert names == {"loss", "learning_rate", "gradient_norm", "tokens_per_second", "heldout_loss", "perplexity"}
+    assert names == {
+        "loss", "learning_rate", "gradient_norm", "tokens_per_second", "heldout_loss", "perplexity",
+        "memorised_rate", "longest_shared_run", "longest_shared_words",
+    }  # fmt: skip
     assert all(len(texts) == 2 for texts in SampleSet.objects.values_list("texts", flat=True))
     version = ModelVersion.objects.get()
     with default_storage.open(f"{version.folder}/model.safetensors", "rb") as weights:

@@ -15,6 +15,7 @@ from accounts.models import AuditEntry
 from bots.models import Bot, Post
 from bots.states import PostState
 from tests.factories import make_post, make_reward, make_round, make_run, make_version
+from tests.training.conftest import ONLINE
 from tests.training.fake_engine import FakeEngine
 from training import history
 from training.engine.errors import EngineError
@@ -22,20 +23,6 @@ from training.engine.types import SamplingParams
 from training.models import Dataset, Metric, ModelVersion, Round, Run
 from training.services import rounds, runs, versions
 from training.services.worker import advance_run
-
-CONFIG = {"queue_ahead": 8, "min_new_scores": 4, "baseline_share": 0.25}
-
-
-@pytest.fixture
-def start(bot: Bot, dataset: Dataset, engine: FakeEngine) -> ModelVersion:
-    """A fine-tuned version with weights."""
-    advance_run(runs.start_finetune(bot, dataset).pk, engine)
-    return ModelVersion.objects.get()
-
-
-@pytest.fixture
-def run(bot: Bot, start: ModelVersion) -> Run:
-    return runs.start_online(bot, start, CONFIG)
 
 
 def again(run: Run) -> Run:
@@ -146,7 +133,7 @@ def test_a_fixed_seed_makes_a_round_repeatable(bot: Bot, start: ModelVersion, en
 
 
 def test_no_arm_always_speaks_first(bot: Bot, start: ModelVersion, engine: FakeEngine) -> None:
-    runs.start_online(bot, start, CONFIG | {"extra": {"seed": 1}})
+    runs.start_online(bot, start, ONLINE | {"extra": {"seed": 1}})
     advance_run(Run.objects.get(kind="online").pk, engine)
     arms = list(Post.objects.order_by("created_at").values_list("arm", flat=True))
     assert sorted(arms) == ["baseline"] * 2 + ["learning"] * 6
@@ -258,7 +245,7 @@ def test_a_roll_back_during_a_round_is_not_undone_by_it(run: Run, engine: FakeEn
 
 
 def test_after_the_last_post_the_run_is_finished(bot: Bot, start: ModelVersion, engine: FakeEngine) -> None:
-    run = runs.start_online(bot, start, CONFIG | {"stop_after_posts": 8})
+    run = runs.start_online(bot, start, ONLINE | {"stop_after_posts": 8})
     advance_run(run.pk, engine)
     publish(upcoming(bot)[:7])
     advance_run(run.pk, engine)

@@ -11,6 +11,7 @@ from accounts.models import AuditEntry
 from accounts.tenancy import tenant
 from bots.models import Bot
 from tests.factories import World, make_bot, make_dataset, make_run, make_version
+from training.engine.types import ALGORITHM_LABELS
 from training.models import Dataset, Run
 from training.services import runs
 
@@ -111,7 +112,7 @@ def test_a_wrong_setting_of_fine_tuning_is_named(bot: Bot, dataset: Dataset, con
         ({"queue_ahead": 0}, "“queue_ahead” must lie between 1 and 1000."),
         ({"baseline_share": 0.95}, "“baseline_share” must lie between 0.0 and 0.9."),
         ({"algorithm": 3}, "“algorithm” must be a text."),
-        ({"algorithm": "magic"}, "There is no algorithm “magic”. Known are: reward_model_rloo, reinforce."),
+        ({"algorithm": "magic"}, f"There is no algorithm “magic”. Known are: {', '.join(ALGORITHM_LABELS)}."),
         ({"extra": 5}, "“extra” must be an object whose values are numbers."),
         ({"extra": {"seed": "one"}}, "“extra” must be an object whose values are numbers."),
         ({"min_length": 90, "max_length": 80}, "“min_length” must not be larger than “max_length”."),

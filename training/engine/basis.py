@@ -12,11 +12,11 @@ import math
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from training.engine.encoding import encode
 from training.engine.features import Encoding, FeatureSpace, FloatArray
@@ -28,20 +28,21 @@ REFERENCE_SAMPLES = 256
 HISTORY_LIMIT = 6000
 PRIOR_PRECISION = 400.0
 HISTORY_WEIGHT = 0.25
-HISTORY_PRECISION = 100.0
+REALISM_WEIGHT = 0.05
+OPINION_PRECISION = 100.0
 MIN_SCORED_HISTORY = 100
-_FOLDS = 5
+_PERIODS = 5
 _NOTHING = 1e-9
-_MAKE = 1
+_MAKE = 2
 """Part of the name of a kept basis: raise it when features or opinion are made differently, so that old files are not
 used.
 """
 
 
 @dataclass(frozen=True)
-class HistoryOpinion:
-    """A linear model of historical scores over the features: `weights` (width,), brought to mean 0 and spread 1 on the
-    reference's samples by `centre` and `spread`; `trust` 0–1 is how far held-out scores bear it out.
+class Opinion:
+    """A linear model of something over the features: `weights` (width,), brought to mean 0 and spread 1 on the
+    reference's samples by `centre` and `spread`; `trust` 0–1 is how far it may be believed.
     """
 
     weights: FloatArray
@@ -49,27 +50,55 @@ class HistoryOpinion:
     spread: float
     trust: float
 
+    @classmethod
+    def silent(cls, width: int) -> Opinion:
+        """That of someone who knows nothing: 0 for every post."""
+        return cls(np.zeros(width), 0.0, 1.0, 0.0)
+
+    @classmethod
+    def standardised(cls, weights: FloatArray, standard: FloatArray, trust: float) -> Opinion:
+        """The opinion of `weights`, in units of the rows `standard` (n, width)."""
+        values = standard @ weights
+        if values.std() == 0.0:
+            return cls.silent(len(weights))
+        return cls(weights, float(values.mean()), float(values.std()), trust)
+
+    def of(self, features: FloatArray) -> FloatArray:
+        """What it thinks of posts with these features (n, width)."""
+        return (features @ self.weights - self.centre) / self.spread
+
 
 @dataclass(frozen=True)
 class Basis:
-    """The columns a reward model is fitted on are the features, the historical opinion and a constant."""
+    """The columns a reward model is fitted on are the features, two opinions and a constant.
+
+    `realism` is how far a post is like those of people rather than the reference's samples: on the whole an audience
+    likes people's better, which is all there is to go by without scores. `history` is what past posts' scores teach.
+    """
 
     space: FeatureSpace
-    history: HistoryOpinion
+    realism: Opinion
+    history: Opinion
     reference_texts: tuple[str, ...]
 
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return self.space.width + 3
+
     def columns(self, texts: Sequence[str], encoding: Encoding) -> FloatArray:
-        """(n, width + 2): what `prior` has beliefs about."""
+        """(n, width): what `prior` has beliefs about."""
         features = self.space.transform(texts, encoding)
-        opinion = (features @ self.history.weights - self.history.centre) / self.history.spread
-        return np.column_stack([features, opinion, np.ones(len(texts))])
+        return np.column_stack([features, self.realism.of(features), self.history.of(features), np.ones(len(texts))])
 
     def prior(self, caution: float = 1.0) -> Prior:
         """Beliefs before the bot's own scores; `caution` below 1 widens the beliefs about features."""
         width, kinds = self.space.width, self.space.kinds
-        mean = np.concatenate([np.zeros(width), [HISTORY_WEIGHT * self.history.trust, 0.0]])
-        precision = np.concatenate([np.full(width, PRIOR_PRECISION * caution), [HISTORY_PRECISION, 1.0]])
-        return Prior(mean, precision, np.concatenate([kinds, [kinds.max() + 1, kinds.max() + 2]]))
+        opinions = [REALISM_WEIGHT * self.realism.trust, HISTORY_WEIGHT * self.history.trust]
+        mean = np.concatenate([np.zeros(width), opinions, [0.0]])
+        beliefs = caution * PRIOR_PRECISION / self.space.importance
+        precision = np.concatenate([beliefs, [OPINION_PRECISION, OPINION_PRECISION, 1.0]])
+        return Prior(mean, precision, np.concatenate([kinds, kinds.max() + np.arange(1, 4)]))
 
 
 def prepare(
@@ -106,32 +135,43 @@ def _build(reference: CausalLanguageModel, posts: Sequence[HistoricPost], config
     space = FeatureSpace.fit(texts, encoding, slice(0, len(samples)), seed)
     features = space.transform(texts, encoding)
     scores = np.array([np.nan if post.score is None else post.score for post in posts])
-    history = _opinion(features[len(samples) :], scores, features[: len(samples)], space.kinds)
-    return Basis(space, history, samples)
+    standard, past = features[: len(samples)], features[len(samples) :]
+    return Basis(space, _realism(past, standard, space), _history(past, scores, standard, space), samples)
 
 
-def _opinion(
-    features: FloatArray, scores: FloatArray, standard: FloatArray, kinds: NDArray[np.int64]
-) -> HistoryOpinion:
+def _realism(features: FloatArray, standard: FloatArray, space: FeatureSpace) -> Opinion:
+    """What tells past posts from the reference's samples: ridge regression on +1 and −1, both sides weighing the
+    same.
+    """
+    if len(features) < MIN_SCORED_HISTORY:
+        return Opinion.silent(space.width)
+    rows = np.concatenate([features, standard])
+    labels = np.concatenate([np.ones(len(features)), -np.ones(len(standard))])
+    weights = np.sqrt(len(rows) / 2 / np.where(labels > 0, len(features), len(standard)))
+    middle = (features.mean(axis=0) + standard.mean(axis=0)) / 2
+    prior = Prior(np.zeros(space.width), PRIOR_PRECISION / space.importance, space.kinds, evidence=1.0)
+    return Opinion.standardised(fit((rows - middle) * weights[:, None], labels * weights, prior).mean, standard, 1.0)
+
+
+def _history(features: FloatArray, scores: FloatArray, standard: FloatArray, space: FeatureSpace) -> Opinion:
+    """What past posts' scores teach, trusted as far as those of earlier posts foretell those of later ones."""
     known = np.isfinite(scores)
-    silent = HistoryOpinion(np.zeros(features.shape[1]), 0.0, 1.0, 0.0)
+    silent = Opinion.silent(space.width)
     if known.sum() < MIN_SCORED_HISTORY:
         return silent
     features, scores = features[known], _without_trend(scores[known])
     if scores.std() < _NOTHING:
         return silent
-    prior = Prior(np.zeros(features.shape[1]), np.full(features.shape[1], PRIOR_PRECISION), kinds, evidence=1.0)
-    guesses = np.zeros(len(scores))
-    folds = np.arange(len(scores)) % _FOLDS
-    for fold in range(_FOLDS):
-        out = folds == fold
-        guesses[out] = features[out] @ fit(features[~out], scores[~out], prior).mean
-    correlation = float(np.corrcoef(guesses, scores)[0, 1]) if guesses.std() > 0 else 0.0
+    prior = Prior(np.zeros(space.width), PRIOR_PRECISION / space.importance, space.kinds, evidence=1.0)
+    borders = np.linspace(0, len(scores), _PERIODS + 1).astype(int)
+    guesses = [
+        features[start:end] @ fit(features[:start], scores[:start], prior).mean for start, end in pairwise(borders[1:])
+    ]
+    foretold, later = np.concatenate(guesses), scores[borders[1] :]
+    correlation = float(np.corrcoef(foretold, later)[0, 1]) if min(foretold.std(), later.std()) > 0 else 0.0
     # Chance alone gives |r|·√n of about 1; at 3 the opinion is believed in full.
-    trust = min(1.0, max(0.0, (correlation * math.sqrt(len(scores)) - 1.0) / 2.0))
-    weights = fit(features, scores, prior).mean
-    opinion = standard @ weights
-    return HistoryOpinion(weights, float(opinion.mean()), float(opinion.std()), trust) if opinion.std() > 0 else silent
+    trust = min(1.0, max(0.0, (correlation * math.sqrt(len(later)) - 1.0) / 2.0))
+    return Opinion.standardised(fit(features, scores, prior).mean, standard, trust)
 
 
 def _without_trend(scores: FloatArray) -> FloatArray:
@@ -141,17 +181,22 @@ def _without_trend(scores: FloatArray) -> FloatArray:
 
 
 def _save(basis: Basis, path: Path) -> None:
-    numbers = np.array([basis.history.centre, basis.history.spread, basis.history.trust])
     texts = np.frombuffer(json.dumps(basis.reference_texts).encode(), dtype=np.uint8)
+    arrays: dict[str, Any] = {"texts": texts, **basis.space.arrays()}
+    for name, opinion in (("realism", basis.realism), ("history", basis.history)):
+        arrays[name] = opinion.weights
+        arrays[f"{name}_numbers"] = np.array([opinion.centre, opinion.spread, opinion.trust])
     aside = path.with_name("aside-" + path.name)
     with aside.open("wb") as file:
-        arrays: dict[str, Any] = {**basis.space.arrays(), "opinion": basis.history.weights}
-        np.savez(file, numbers=numbers, texts=texts, **arrays)
+        np.savez(file, **arrays)
     aside.replace(path)
 
 
 def _load(path: Path) -> Basis:
     with np.load(path, allow_pickle=False) as stored:
-        history = HistoryOpinion(stored["opinion"], *(float(number) for number in stored["numbers"]))
+        realism, history = (
+            Opinion(stored[name], *(float(number) for number in stored[f"{name}_numbers"]))
+            for name in ("realism", "history")
+        )
         texts = tuple(json.loads(stored["texts"].tobytes().decode()))
-        return Basis(FeatureSpace.from_arrays(stored), history, texts)
+        return Basis(FeatureSpace.from_arrays(stored), realism, history, texts)

@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,14 @@ TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What `save_checkpoint` was given, read back: named tensors and JSON state, at `step`."""
+    """What `save_checkpoint` was given, read back: named tensors and JSON state, at `step`. `damaged` are the steps of
+    newer checkpoints that could not be read.
+    """
 
     step: int
     tensors: dict[str, torch.Tensor]
     state: dict[str, Any]
+    damaged: tuple[int, ...] = ()
 
 
 def sha256(path: Path) -> str:
@@ -103,11 +106,13 @@ def load_newest(parent: Path) -> Checkpoint | None:
     A damaged one is skipped for the one before it. Raises `CorruptWeights` when there are some and all are damaged.
     """
     folders = _folders(parent)
+    damaged: list[int] = []
     for folder in folders:
         try:
-            return _load(folder)
+            return replace(_load(folder), damaged=tuple(damaged))
         except (CorruptWeights, OSError, ValueError, KeyError) as problem:
             log.warning("Skipping the checkpoint %s: %s", folder.name, problem)
+            damaged.append(_step(folder))
     if folders:
         raise CorruptWeights(
             f"None of the {len(folders)} checkpoints in {parent} can be read. "
@@ -126,7 +131,11 @@ def _load(folder: Path) -> Checkpoint:
         if sha256(folder / name) != manifest[name]:
             raise CorruptWeights(f"{name} is not what was written.")
     state = json.loads((folder / STATE).read_text())
-    return Checkpoint(int(folder.name.removeprefix("step-")), load_file(folder / TENSORS), state)
+    return Checkpoint(_step(folder), load_file(folder / TENSORS), state)
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.removeprefix("step-"))
 
 
 def pack_optimizer(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
@@ -135,6 +144,7 @@ def pack_optimizer(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, t
         f"{prefix}.{index}.{slot}": value if isinstance(value, torch.Tensor) else torch.tensor(value)
         for index, slots in optimizer.state_dict()["state"].items()
         for slot, value in slots.items()
+        if value is not None
     }
 
 

@@ -17,3 +17,7 @@ class CorruptWeights(EngineError):
 
 class TrainingDiverged(EngineError):
     """The loss stopped being a number; the last good checkpoint is untouched."""
+
+
+class OutOfMemory(EngineError):
+    """A model or a training does not fit into the memory there is."""

@@ -10,7 +10,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,13 @@ class Encoding:
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """A frozen map from texts to standardised columns: hidden components, word components, surface and fluency."""
+    """A frozen map from texts to standardised columns: hidden components, word components, surface and fluency.
+
+    `importance` (width,) is each column's variance before it was standardised, over the mean variance of its kind; 1
+    for surface and fluency. Equal beliefs about the weights of principal components as they come (as a ridge regression
+    on the states themselves has them) are beliefs in proportion to it about the standardised ones; without it the many
+    components of little variance, which are mostly noise, drown the few that say something.
+    """
 
     hidden_centre: FloatArray
     hidden_axes: FloatArray
@@ -48,6 +54,7 @@ class FeatureSpace:
     word_axes: FloatArray
     centre: FloatArray
     spread: FloatArray
+    importance: FloatArray
 
     @classmethod
     def fit(cls, texts: Sequence[str], encoding: Encoding, standard: slice, seed: int) -> FeatureSpace:
@@ -60,11 +67,15 @@ class FeatureSpace:
         bags = _Bags(texts, vocabulary, rarity)
         word_axes = bags.principal_axes(WORD_COMPONENTS, np.random.default_rng(seed))
         width = axes.shape[1] + word_axes.shape[1] + SURFACE_COLUMNS + FLUENCY_COLUMNS
-        raw = cls(centre, axes, vocabulary, rarity, word_axes, np.zeros(width), np.ones(width))
+        raw = cls(centre, axes, vocabulary, rarity, word_axes, np.zeros(width), np.ones(width), np.ones(width))
         columns = raw._columns(texts, encoding)[standard]
         spread = columns.std(axis=0)
-        return cls(
-            centre, axes, vocabulary, rarity, word_axes, columns.mean(axis=0), np.where(spread > 1e-9, spread, 1.0)
+        importance = np.ones(width)
+        for kind in (_HIDDEN, _WORDS):
+            variance = spread[raw.kinds == kind] ** 2
+            importance[raw.kinds == kind] = np.maximum(variance, 1e-3 * variance.mean()) / max(variance.mean(), 1e-18)
+        return replace(
+            raw, centre=columns.mean(axis=0), spread=np.where(spread > 1e-9, spread, 1.0), importance=importance
         )
 
     @property
@@ -107,7 +118,8 @@ class FeatureSpace:
         )
 
 
-_ARRAYS = ("hidden_centre", "hidden_axes", "rarity", "word_axes", "centre", "spread")
+_ARRAYS = ("hidden_centre", "hidden_axes", "rarity", "word_axes", "centre", "spread", "importance")
+_HIDDEN, _WORDS = 0, 1
 SURFACE_COLUMNS = 14
 FLUENCY_COLUMNS = 4
 

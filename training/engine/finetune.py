@@ -1,5 +1,7 @@
 """Offline training: a base model learns the posts of a dataset, in slices that can be killed and resumed exactly.
 
+    torchrun --nproc_per_node 2 -m training.engine.finetune --help
+
 Everything random follows from (seed, step), never from what a process has drawn so far, so a run that was killed
 and goes on from its checkpoint computes the same weights, bit for bit on CPUs, as one that was not.
 """
@@ -11,23 +13,34 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from training.engine import checkpoints
+from training.engine import adapters, checkpoints, conditioning, memory, quarantine
+from training.engine.batches import Batches
+from training.engine.distributed import ALONE, Group
 from training.engine.errors import TrainingDiverged
+from training.engine.guards import TextIndex
+from training.engine.memorisation import measure
 from training.engine.models.causal import CausalLanguageModel
-from training.engine.packing import PackedRows, collate, plan_rows
-from training.engine.types import FinetuneConfig, FinetuneReport, OnStep, SamplingParams
+from training.engine.optimizers import Optimizers, schedule
+from training.engine.packing import PackedRows
+from training.engine.quarantine import Quarantine
+from training.engine.stepping import Halving, accumulate, compute_alone
+from training.engine.types import FinetuneConfig, FinetuneReport, OnStep, SamplingParams, TrainingPost
 
 OnSamples = Callable[[int, list[str]], None]
 
 CHECKPOINT_EVERY_S = 60.0
-WIDTH_STEP = 32
 SAMPLE_TOKENS = 64
+MEMORISATION_SAMPLES = 16
+"""Texts drawn at each evaluation: a batch of them takes little longer than the few that are shown."""
+TIME, AUTHORS = "time", "authors"
+"""The parts that are held out: the newest posts, and those of some authors."""
 
 
 @dataclass
@@ -37,44 +50,60 @@ class _State:
     fingerprint: str
     step: int = 0
     best_loss: float | None = None
+    best_author_loss: float | None = None
     best_step: int = 0
+    best_memorisation: dict[str, Any] = field(default_factory=dict)
     stale: int = 0
     reason: str = ""
     samples: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    halving: Halving = field(default_factory=Halving)
+    quarantined: dict[str, Any] = field(default_factory=dict)
 
 
 class Finetune:
     """One offline training of `base_model` (`starter`, a folder or a hub name), kept in `workdir`.
 
-    Raises `ValueError` when there is too little text, or when `workdir` holds another training; `ModelUnavailable` and
-    `CorruptWeights` as loading does.
+    `heldout` are posts that say when to stop, `heldout_authors` further ones that are only measured. With a `group` of
+    processes each computes its share; all are built and run alike, and the first writes the files.
+
+    Raises `ValueError` when there is too little text, a pattern matches nothing, or `workdir` holds another training;
+    `OutOfMemory` when the model is too large; `ModelUnavailable` and `CorruptWeights` as loading does.
     """
 
     def __init__(
         self,
         base_model: str | Path,
-        train_texts: Sequence[str],
-        heldout_texts: Sequence[str],
+        train: Sequence[TrainingPost],
+        heldout: Sequence[TrainingPost],
         config: FinetuneConfig,
         workdir: Path,
+        heldout_authors: Sequence[TrainingPost] = (),
+        group: Group = ALONE,
     ) -> None:
-        train, heldout = [t for t in train_texts if t.strip()], [t for t in heldout_texts if t.strip()]
+        train, heldout, authors = (
+            [post for post in posts if post.text.strip()] for posts in (train, heldout, heldout_authors)
+        )
         if len(train) < 2 or not heldout:
             raise ValueError(
                 f"There are {len(train)} posts to train on and {len(heldout)} to test on; at least 2 and 1 are needed. "
                 "Add posts to the dataset."
             )
-        self.config, self.workdir = config, workdir
+        self.config, self.workdir, self._group = config, workdir, group
+        memory.check(str(base_model), config)
         self.model = CausalLanguageModel.load(str(base_model))
-        described = json.dumps([str(base_model), asdict(config), train, heldout])
-        self._state = _State(hashlib.sha256(described.encode()).hexdigest())
-        self._rows, self.width = _pack_once(self.model, train, config)
-        self._heldout = _heldout_batches(self.model, heldout, config, self.width)
-        self.rows_per_step = _rows_per_step(config, self.width)
-        self._steps_per_epoch = math.ceil(len(self._rows) / self.rows_per_step)
-        self.total_steps = max(1, math.ceil(config.max_epochs * self._steps_per_epoch))
-        self._optimizer = _optimizer(self.model, config)
+        conditioning.teach(self.model, conditioning.chosen(config))
+        adapters.prepare(self.model.network, config)
+        described = [str(base_model), asdict(config), *([asdict(p) for p in ps] for ps in (train, heldout, authors))]
+        fingerprint = hashlib.sha256(json.dumps(described).encode()).hexdigest()
+        self._state = _State(fingerprint, halving=Halving(config.micro_rows))
+        self._batches = Batches(self.model, train, {TIME: heldout, AUTHORS: authors}, config)
+        self.total_steps = max(1, math.ceil(config.max_epochs * self._batches.plan.steps))
+        self._training_texts = [post.text for post in train]
+        self._index: TextIndex | None = None
+        self._optimizers = Optimizers(self.model.network, config)
         self._best: dict[str, torch.Tensor] = {}
+        self._quarantine = Quarantine(workdir)
         self._restore()
 
     def run(
@@ -82,12 +111,17 @@ class Finetune:
     ) -> FinetuneReport:
         """Trains until `should_stop()` (asked after every step), the last step or the early stop; saves a checkpoint.
 
-        `on_step` gets loss, learning_rate, gradient_norm and tokens_per_second of each step, and heldout_loss and
-        perplexity of each evaluation, the first of them at step 0. Raises `TrainingDiverged` when the loss is no
-        longer a number.
+        `on_step` gets loss, learning_rate, gradient_norm and tokens_per_second of each step. Of each evaluation, the
+        first of them at step 0, it gets heldout_loss and perplexity, heldout_author_loss where authors are held out,
+        and, where samples are drawn, memorised_rate, longest_shared_run and longest_shared_words. Raises
+        `TrainingDiverged` when the loss is no longer a number, and `OutOfMemory` when no smaller batch helps.
         """
-        state = self._state
-        if state.reason:
+        group, state = self._group, self._state
+
+        def stop() -> bool:
+            return bool(group.largest(int(group.is_first and should_stop())))
+
+        if state.reason or not self._find_killer(stop):
             return self.report()
         if state.step == 0:
             self._evaluate(on_step, on_samples)
@@ -96,12 +130,14 @@ class Finetune:
             on_step(state.step + 1, self._train_step())
             if state.step % self.config.evaluate_every == 0 or state.step == self.total_steps:
                 self._evaluate(on_step, on_samples)
-            if not state.reason and should_stop():
+            if not state.reason and stop():
                 break
             if time.monotonic() - saved > CHECKPOINT_EVERY_S:
                 self._save()
                 saved = time.monotonic()
         self._save()
+        if group.is_first:
+            self._quarantine.end()
         return self.report()
 
     def report(self) -> FinetuneReport:
@@ -112,120 +148,213 @@ class Finetune:
             total_steps=self.total_steps,
             finished=bool(state.reason),
             best_heldout_loss=state.best_loss,
+            best_heldout_author_loss=state.best_author_loss,
             best_step=state.best_step,
             samples=state.samples,
             reason=state.reason,
+            quarantined={self._batches.name(n): entry.reason for n, entry in self._quarantine.entries.items()},
+            memorisation=state.best_memorisation,
+            notes=state.notes,
+            micro_rows=state.halving.rows,
+            halvings=state.halving.times,
         )
 
     @torch.no_grad()
     def finish(self, folder: Path) -> str:
         """Saves the weights with the lowest held-out loss as a model folder; returns their SHA-256."""
-        kept = {name: w.clone() for name, w in self.model.weights().items()}
+        kept = self._copy()
         self._put(self._best or kept)
         try:
-            return self.model.save(folder)
+            with adapters.merged(self.model.network):
+                return self.model.save(folder)
         finally:
             self._put(kept)
 
     def _train_step(self) -> dict[str, float]:
         started, state, config = time.monotonic(), self._state, self.config
-        rows = self._batch(state.step)
-        learning_rate = config.learning_rate * self._schedule(state.step)
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
-        # Dropout, where a model has it, must not depend on what the process drew before.
-        torch.manual_seed(_mix(config.seed, state.step))
-        self.model.network.train()
-        loss = self.model.loss(rows)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.network.parameters(), config.clip_norm))
-        if not (math.isfinite(float(loss.detach())) and math.isfinite(norm)):
-            raise TrainingDiverged(
+        rows = self._batches.step(state.step, self._left_out)
+        if self._group.is_first:
+            self._quarantine.begin(state.step, [number for row in rows for number in row])
+        packed = self._batches.tensors(rows)
+        tokens = packed.scored_tokens
+        loss, norm, problem = self._gradient(packed)
+        if problem is not None or not (math.isfinite(loss) and math.isfinite(norm)):
+            self._optimizers.forget_gradients()
+            if self._blame(rows, self._gradient_alone):
+                return self._train_step()
+            raise problem or TrainingDiverged(
                 f"The loss stopped being a number at step {state.step + 1}. "
                 f"Start the training again with a learning rate below {config.learning_rate:g}."
             )
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+        learning_rate = config.learning_rate * schedule(config, state.step, self.total_steps)
+        if tokens:
+            self._optimizers.step(learning_rate)
         state.step += 1
         return {
-            "loss": float(loss.detach()),
+            "loss": loss,
             "learning_rate": learning_rate,
             "gradient_norm": norm,
-            "tokens_per_second": rows.scored_tokens / max(time.monotonic() - started, 1e-9),
-        }
+            "tokens_per_second": tokens / max(time.monotonic() - started, 1e-9),
+        } | ({"micro_rows": float(state.halving.rows)} if state.halving.times else {})
 
-    def _schedule(self, step: int) -> float:
-        """Share of the peak learning rate: linear warm-up, then linear decay towards 0 at the last step."""
-        warmup = min(self.config.warmup_steps, max(self.total_steps // 5, 1))
-        return min((step + 1) / warmup, (self.total_steps - step) / max(self.total_steps - warmup, 1))
+    def _gradient(self, rows: PackedRows) -> tuple[float, float, Exception | None]:
+        """Loss and gradient norm of a step, and what broke it off. The gradients, clipped, are in the parameters."""
+        group, state = self._group, self._state
+        mine, tokens = rows[group.rank :: group.size], rows.scored_tokens
+        while True:
+            # Dropout, where a model has it, must not depend on what the process drew before.
+            torch.manual_seed(_mix(self.config.seed, state.step) + group.rank)
+            part, problem = 0.0, None
+            try:
+                part = accumulate(self.model, mine, tokens, state.halving.rows)
+            except Exception as error:
+                problem = error
+            trouble = group.largest(0 if problem is None else 1 if memory.ran_out(problem) else 2)
+            if trouble == 2:
+                return math.nan, math.nan, problem or RuntimeError("Another process of this training broke off.")
+            if trouble == 0:
+                break
+            self._optimizers.forget_gradients()
+            state.halving = state.halving.again(len(rows[:: group.size]), problem)
+            state.notes += (state.halving.note(state.step + 1),)
+        group.sum_gradients(self._optimizers.trained.values())
+        norm = torch.nn.utils.clip_grad_norm_(
+            self._optimizers.trained.values(), self.config.clip_norm or math.inf, foreach=True
+        )
+        return group.total(part)[0], float(norm), None
 
-    def _batch(self, step: int) -> PackedRows:
-        epoch, at = divmod(step, self._steps_per_epoch)
-        order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self._rows))
-        chosen = order[at * self.rows_per_step : (at + 1) * self.rows_per_step]
-        return collate([self._rows[int(i)] for i in chosen], self.width, self.model.tokenizer.end_id)
+    def _left_out(self, number: int) -> bool:
+        return self._quarantine.holds(number, self._state.step)
+
+    def _blame(self, rows: Sequence[Sequence[int]], compute: quarantine.Compute) -> bool:
+        """Puts the posts of these rows that break `compute` alone into quarantine. Returns whether there were any."""
+        numbers = [number for row in rows for number in row]
+        others = (number for number in range(len(self._batches.posts)) if number not in numbers)
+        witness = next(others, numbers[0])
+        found = self._group.from_first(lambda: quarantine.find(numbers, witness, self._state.step, compute))
+        self._quarantine.add(found)
+        if self._group.is_first:
+            self._quarantine.save()
+        return bool(found)
+
+    def _find_killer(self, stop: Callable[[], bool]) -> bool:
+        """Looks at the step that the process before died in. False when `stop` ended that early."""
+        if self._group.size == 1:
+            return self._quarantine.after_death(self._gradient_alone, stop)
+        # The first process looks alone, and must not ask the others meanwhile whether to stop.
+        done = self._group.from_first(lambda: self._quarantine.after_death(self._gradient_alone, lambda: False))
+        self._quarantine.add(self._group.from_first(lambda: self._quarantine.entries))
+        return done
+
+    def _gradient_alone(self, number: int) -> float:
+        torch.manual_seed(_mix(self.config.seed, self._state.step))
+        try:
+            return compute_alone(self.model, self._batches.alone(number), self._optimizers.trained.values())
+        finally:
+            self._optimizers.forget_gradients()
+
+    @torch.no_grad()
+    def _loss_alone(self, number: int) -> float:
+        return float(self.model.loss(self._batches.alone(number)))
 
     def _evaluate(self, on_step: OnStep, on_samples: OnSamples | None) -> None:
         state = self._state
-        loss = self.heldout_loss()
-        if not math.isfinite(loss):
-            raise TrainingDiverged(
-                f"The held-out loss is not a number at step {state.step}. "
-                f"Start the training again with a learning rate below {self.config.learning_rate:g}."
-            )
-        on_step(state.step, {"heldout_loss": loss, "perplexity": math.exp(min(loss, 700.0))})
+        memorised: dict[str, Any] = {}
+        with adapters.merged(self.model.network):
+            loss = self.heldout_loss()
+            authors = self.heldout_loss(AUTHORS)
+            metrics = {"heldout_loss": loss, "perplexity": math.exp(min(loss, 700.0))}
+            if not math.isnan(authors):
+                metrics["heldout_author_loss"] = authors
+            if self.config.samples_per_evaluation and self._group.is_first:
+                measured = self._sample(on_samples)
+                memorised = measured.as_json() | {"step": state.step}
+                metrics |= measured.metrics
+        on_step(state.step, metrics)
         if state.best_loss is None or loss < state.best_loss:
             state.best_loss, state.best_step, state.stale = loss, state.step, 0
-            self._best = {name: w.clone() for name, w in self.model.weights().items()}
+            state.best_author_loss = metrics.get("heldout_author_loss")
+            state.best_memorisation = memorised
+            self._best = self._copy()
         else:
             state.stale += 1
-        if self.config.samples_per_evaluation:
-            params = SamplingParams(max_new_tokens=SAMPLE_TOKENS, seed=_mix(self.config.seed, state.step))
-            drawn = self.model.generate([""] * self.config.samples_per_evaluation, params)
-            state.samples = tuple(sample.text for sample in drawn)
-            if on_samples is not None:
-                on_samples(state.step, list(state.samples))
         if state.step >= self.total_steps:
             state.reason = f"All {self.total_steps} steps are done."
         elif state.stale >= self.config.patience:
             state.reason = f"The held-out loss has not improved for {state.stale} evaluations."
 
+    def _sample(self, on_samples: OnSamples | None) -> Any:
+        """Draws texts, shows the first of them, and measures what all of them have in common with the training's."""
+        state, shown = self._state, self.config.samples_per_evaluation
+        params = SamplingParams(max_new_tokens=SAMPLE_TOKENS, seed=_mix(self.config.seed, state.step))
+        drawn = self.model.generate([""] * max(shown, MEMORISATION_SAMPLES), params)
+        state.samples = tuple(sample.text for sample in drawn[:shown])
+        if on_samples is not None:
+            on_samples(state.step, list(state.samples))
+        if self._index is None:
+            self._index = TextIndex(self._training_texts)
+        return measure([sample.text for sample in drawn], self._index)
+
+    def heldout_loss(self, part: str = TIME) -> float:
+        """Nats per token of the present weights over the posts that a part holds out; NaN when it holds out none."""
+        batches = self._batches.heldout(part, self._left_out)
+        if not batches:
+            return math.nan
+        loss = self._mean_loss(batches)
+        if math.isfinite(loss):
+            return loss
+        if self._blame([row for batch in batches for row in batch], self._loss_alone):
+            return self.heldout_loss(part)
+        raise TrainingDiverged(
+            f"The held-out loss is not a number at step {self._state.step}. "
+            f"Start the training again with a learning rate below {self.config.learning_rate:g}."
+        )
+
     @torch.no_grad()
-    def heldout_loss(self) -> float:
-        """Nats per token of the present weights over the held-out rows."""
+    def _mean_loss(self, batches: Sequence[Sequence[Sequence[int]]]) -> float:
         self.model.network.eval()
-        counts = [rows.scored_tokens for rows in self._heldout]
-        total = sum(float(self.model.loss(rows)) * n for rows, n in zip(self._heldout, counts, strict=True))
-        return total / sum(counts)
+        nats, tokens = 0.0, 0
+        for batch in batches[self._group.rank :: self._group.size]:
+            rows = self._batches.tensors(batch)
+            nats += float(self.model.loss(rows)) * rows.scored_tokens
+            tokens += rows.scored_tokens
+        nats, count = self._group.total(nats, tokens)
+        return nats / count
 
     def _save(self) -> None:
         state = self._state
-        tensors = checkpoints.named("model", self.model.weights().items())
-        tensors |= checkpoints.pack_optimizer("optimizer", self._optimizer)
+        if not self._group.is_first:
+            return
+        tensors = checkpoints.named("model", self._optimizers.trained.items())
+        tensors |= self._optimizers.pack()
         if state.best_step != state.step:
             tensors |= checkpoints.named("best", self._best.items())
+        state.quarantined = self._quarantine.as_json()
         checkpoints.save_checkpoint(self.workdir / "checkpoints", state.step, tensors, asdict(state))
 
     def _restore(self) -> None:
         checkpoint = checkpoints.load_newest(self.workdir / "checkpoints")
         if checkpoint is None:
             return
-        state = _State(**checkpoint.state)
-        if state.fingerprint != self._state.fingerprint:
+        if checkpoint.state.get("fingerprint") != self._state.fingerprint:
             raise ValueError(
                 f"{self.workdir} holds the training of other posts, another model or other settings. "
                 "Start this training in a folder of its own."
             )
-        self._state = replace(state, samples=tuple(state.samples))
+        state = _State(**checkpoint.state)
+        notes = (*state.notes, *(_damage(step, checkpoint.step) for step in checkpoint.damaged))
+        halving = Halving(**checkpoint.state["halving"])
+        self._state = replace(state, samples=tuple(state.samples), notes=notes, halving=halving)
         self._put(checkpoints.under("model", checkpoint.tensors))
-        checkpoints.unpack_optimizer("optimizer", self._optimizer, checkpoint.tensors)
-        self._best = checkpoints.under("best", checkpoint.tensors) or {
-            name: w.clone() for name, w in self.model.weights().items()
-        }
+        self._optimizers.unpack(checkpoint.tensors)
+        self._best = checkpoints.under("best", checkpoint.tensors) or self._copy()
+
+    def _copy(self) -> dict[str, torch.Tensor]:
+        return {name: parameter.detach().clone() for name, parameter in self._optimizers.trained.items()}
 
     @torch.no_grad()
     def _put(self, weights: dict[str, torch.Tensor]) -> None:
-        for name, parameter in self.model.network.named_parameters():
+        for name, parameter in self._optimizers.trained.items():
             parameter.copy_(weights[name])
 
 
@@ -234,46 +363,11 @@ def _mix(seed: int, step: int) -> int:
     return int(np.random.SeedSequence([seed % 2**64, step]).generate_state(1, np.uint64)[0]) >> 1
 
 
-def _rows_per_step(config: FinetuneConfig, width: int) -> int:
-    return max(1, config.rows_per_step * config.context // width)
+def _damage(step: int, used: int) -> str:
+    return f"The checkpoint of step {step} was damaged, so the training went on from the one before it, of step {used}."
 
 
-def _pack_once(
-    model: CausalLanguageModel, texts: Sequence[str], config: FinetuneConfig
-) -> tuple[list[list[list[int]]], int]:
-    """The documents of each row, and the rows' width.
+if __name__ == "__main__":
+    from training.engine.finetune_command import main
 
-    Rows are as narrow as the longest post allows, and more of them make a step: the same tokens, less
-    attention computed only to be masked away.
-    """
-    documents = model.tokenizer.documents(texts)
-    order = np.random.default_rng(config.seed).permutation(len(documents))
-    shuffled = [documents[int(i)] for i in order]
-    limit = min(config.context, model.positions)
-    longest = max(len(d) - 1 for d in shuffled)
-    width = min(limit, math.ceil(longest / WIDTH_STEP) * WIDTH_STEP)
-    return _rows(shuffled, width), width
-
-
-def _rows(documents: list[list[int]], width: int) -> list[list[list[int]]]:
-    plan = plan_rows([len(d) - 1 for d in documents], width)
-    return [[documents[i] for i in row] for row in plan]
-
-
-def _heldout_batches(
-    model: CausalLanguageModel, texts: Sequence[str], config: FinetuneConfig, width: int
-) -> list[PackedRows]:
-    size = _rows_per_step(config, width)
-    limit = max(1, config.heldout_rows * config.context // width)
-    rows = _rows(model.tokenizer.documents(texts), width)[:limit]
-    return [collate(rows[i : i + size], width, model.tokenizer.end_id) for i in range(0, len(rows), size)]
-
-
-def _optimizer(model: CausalLanguageModel, config: FinetuneConfig) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov & Hutter 2019) with weight decay on matrices only."""
-    parameters = list(model.network.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=True)
+    main()

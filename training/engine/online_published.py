@@ -1,4 +1,4 @@
-"""The plain round: one step on the posts that were published since the last one, with their own rewards, then plain
+"""The plain round: steps on the posts that were published since the last one, with their own rewards, then plain
 samples.
 """
 
@@ -6,77 +6,64 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from training.engine import rounds
 from training.engine.algorithms import Algorithm
 from training.engine.algorithms.batch import LossParams
-from training.engine.models.causal import CausalLanguageModel
-from training.engine.policy import PolicyTrainer, published_sample
-from training.engine.rounds import Bench, RoundState
-from training.engine.scores import normalise_rewards, window_scale
-from training.engine.selection import choose_plain
-from training.engine.types import Arm, OnStep, Proposal, RoundInput, RoundOutput, Sample
-
-LEARNING_RATE = 1e-5
-_SPARE = 4
+from training.engine.kl import KLController, kl_target
+from training.engine.online_plain import NOTHING_NEW, PlainRound, begin, finish
+from training.engine.policy import CLIP_NORM, policy_batch
+from training.engine.scores import window_scale
+from training.engine.types import OnStep, RoundInput, RoundOutput, Sample
 
 
 def published_round(given: RoundInput, algorithm: Algorithm, on_step: OnStep) -> RoundOutput:
     """A round of an algorithm that learns from published posts: no reward model, no choice among candidates."""
-    bench = rounds.bench(given)
-    policy = CausalLanguageModel.load(str(given.policy))
-    state = RoundState.read(given.state, given.config)
-    rewards = normalise_rewards([post.reward for post in given.scored], [post.hour_of_week for post in given.scored])
-    metrics = rounds.score_metrics(given.scored, rewards)
-    trainer = PolicyTrainer(policy, bench.reference, algorithm, _learning_rate(given), clip_norm=None)
-    state, decision = _learn(given, trainer, state, metrics, on_step)
-    model = None
-    if trainer.steps:
-        model = given.workdir / "model"
-        policy.save(model)
-    proposals = _propose(given, bench, policy)
-    published = [*given.published_texts, *(proposal.text for proposal in proposals)]
-    metrics |= rounds.diversity_metrics(published, bench.basis.reference_texts, bench.training)
-    metrics |= {"policy_steps": float(trainer.steps), "candidates": float(given.learning_posts)}
-    return RoundOutput(model, tuple(proposals), metrics, (decision,) if decision else (), state.write())
+    now = begin(given, algorithm, on_step)
+    if now.may_learn():
+        learn = _learn_as_the_original if algorithm.recipe == "original" else _learn_carefully
+        learn(now)
+    return finish(now)
 
 
-def _learning_rate(given: RoundInput) -> float:
-    """The original's 1e-5, unless `extra` names another ("reinforce_learning_rate")."""
-    return float(given.config.extra.get("reinforce_learning_rate", LEARNING_RATE))
-
-
-def _learn(
-    given: RoundInput, trainer: PolicyTrainer, state: RoundState, metrics: dict[str, float], on_step: OnStep
-) -> tuple[RoundState, str]:
-    """One step on the learning arm's posts not used before, scaled by the window of everything scored so far."""
-    own = sorted((post for post in given.scored if post.arm == "learning"), key=lambda post: post.published_order)
+def window_scaled(now: PlainRound) -> dict[str, float]:
+    """The learning arm's rewards on the original's scale, by the post's key."""
+    own = sorted((post for post in now.given.scored if post.arm == "learning"), key=lambda post: post.published_order)
     scaled = window_scale([post.reward for post in own])
-    used = set(state.trained)
-    fresh = [(post, float(value)) for post, value in zip(own, scaled, strict=True) if post.key not in used]
-    limit = trainer.policy.positions - 1
-    batch = [(published_sample(trainer.policy, post.text, limit), value) for post, value in fresh]
-    batch = [(sample, value) for sample, value in batch if sample.token_ids]
-    if not batch:
-        return state, "No policy step: no new scores."
-    step = trainer.step([sample for sample, _ in batch], [value for _, value in batch], LossParams())
-    if step.outcome == "not_finite":
-        return state, "No policy step: its loss or gradient was not a number. The policy stays as it was."
-    metrics |= step.metrics
-    on_step(0, step.metrics)
-    return replace(state, trained=tuple(post.key for post in own)), ""
+    return {post.key: float(value) for post, value in zip(own, scaled, strict=True)}
 
 
-def _propose(given: RoundInput, bench: Bench, policy: CausalLanguageModel) -> list[Proposal]:
-    guard = rounds.guard_for(given, bench.training)
-    proposals: list[Proposal] = []
-    arms: tuple[tuple[Arm, CausalLanguageModel, int], ...] = (
-        ("learning", policy, given.learning_posts),
-        ("baseline", bench.reference, given.baseline_posts),
-    )
-    for arm, model, count in arms:
-        params = rounds.sampling(given.config, rounds.seed_for(given, arm))
-        samples: list[Sample] = rounds.draw(model, _SPARE * count, params) if count else []
-        for sample in choose_plain(samples, count, guard):
-            nearest, run = bench.training.nearest(sample.text)
-            proposals.append(Proposal(sample.text, arm, sample.logprob, params, nearest_text=nearest, shared_run=run))
-    return proposals
+def _learn_as_the_original(now: PlainRound) -> None:
+    """One step on the new posts, their raw scores scaled by the window of everything scored so far."""
+    scaled = window_scaled(now)
+    samples, rewards = _batch(now, {post.key: scaled[post.key] for post, _ in now.fresh()})
+    if not samples:
+        now.decisions.append(NOTHING_NEW)
+        return
+    trainer = now.trainer(clip_norm=None)
+    if now.book(trainer, [trainer.step(samples, rewards, now.regularised())]):
+        now.use([post.key for post, _ in now.fresh()])
+
+
+def _learn_carefully(now: PlainRound) -> None:
+    """Several clipped steps on the new posts, with a price on KL that follows its target, and a hard stop."""
+    samples, rewards = _batch(now, {post.key: reward for post, reward in now.fresh()})
+    if not samples:
+        now.decisions.append(NOTHING_NEW)
+        return
+    config = now.given.config
+    target = kl_target(config.kl_target, len(now.rewards))
+    controller = KLController(now.state.beta)
+    trainer = now.trainer(clip_norm=CLIP_NORM)
+    params = LossParams(beta=controller.beta, advantage_clip=config.advantage_clip)
+    batch = policy_batch(now.policy, now.bench.reference, samples, rewards)
+    steps = trainer.steps_on(batch, params, now.algorithm.steps, kl_limit=2 * target)
+    if now.book(trainer, steps, target):
+        now.use([post.key for post, _ in now.fresh()])
+        now.state = replace(now.state, beta=controller.update(steps[-1].metrics["kl"], target).beta)
+
+
+def _batch(now: PlainRound, rewards: dict[str, float]) -> tuple[list[Sample], list[float]]:
+    """The new posts that hold a token, and their rewards."""
+    texts = {post.key: post.text for post in now.given.scored if post.key in rewards}
+    samples = now.samples([texts[key] for key in rewards])
+    kept = [(sample, value) for sample, value in zip(samples, rewards.values(), strict=True) if sample.token_ids]
+    return [sample for sample, _ in kept], [value for _, value in kept]

@@ -6,28 +6,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from training.engine import reward_model, rounds
 from training.engine.algorithms import Algorithm
 from training.engine.algorithms.batch import LossParams
+from training.engine.critics import calibration, registry
 from training.engine.features import FloatArray
 from training.engine.guards import Guard
 from training.engine.kl import KLController, kl_target, pull_back
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.policy import PolicyTrainer
+from training.engine.proposing import Proposer
+from training.engine.rollback import rollback
 from training.engine.rounds import Bench, RoundState
 from training.engine.scores import normalise_rewards
-from training.engine.selection import RECENT, Candidate, Variety, choose, choose_plain, distinct_ratio, spread_out
-from training.engine.types import Arm, OnStep, Proposal, RoundInput, RoundOutput, Sample
+from training.engine.selection import Variety, spread_out
+from training.engine.types import OnStep, RoundInput, RoundOutput, Sample
 
 TRUSTED_HISTORY = 0.5
 POSTS_WITHOUT_HISTORY = 64
 OBJECTION_COST = 1.0
 CAUTION_AFTER_FAILED_CHECK = 0.5
-DIVERSITY_FLOOR, DIVERSITY_RECOVERED = 0.8, 0.9
-_SPARE = 4
+DIVERSITY_FLOOR, DIVERSITY_RECOVERED = 0.8, 0.85
 
 
 @dataclass
@@ -40,29 +43,45 @@ class _Round:
     guard: Guard
     state: RoundState
     rewards: FloatArray
-    posterior: reward_model.Posterior
+    posterior: registry.RewardModel
     check: reward_model.Check
     metrics: dict[str, float]
     decisions: list[str] = field(default_factory=list)
+    report: dict[str, Any] = field(default_factory=dict)
 
     def predict(self, texts: Sequence[str]) -> tuple[FloatArray, FloatArray]:
         return self.posterior.predict(self.bench.columns(texts))
+
+    def values(self, columns: FloatArray, count: int) -> FloatArray:
+        """What the candidates (n, D) are worth to each of `count` posts (count, n): what is expected of them, or under
+        Thompson selection what a draw of the beliefs says.
+        """
+        if self.state.thompson:
+            return self.posterior.thompson(
+                columns, count, np.random.default_rng(rounds.seed_for(self.given, "thompson"))
+            )
+        return spread_out(self.posterior.predict(columns)[0], count)
 
 
 def reward_model_round(given: RoundInput, algorithm: Algorithm, on_step: OnStep) -> RoundOutput:
     """A round of an algorithm that learns from unpublished samples valued by the reward model."""
     now = _begin(given)
-    _watch_diversity(now)
+    variety = _watch_diversity(now)
+    _watch_progress(now)
     steps = _learn(now, algorithm, on_step) if _may_learn(now) else 0
     model = None
     if steps:
         model = given.workdir / "model"
         now.policy.save(model)
-    proposals = _propose(now)
+    proposer = Proposer(given, now.bench, now.guard, now.posterior, now.values, variety)
+    proposals = proposer.propose(now.policy)
+    now.metrics |= proposer.metrics
+    now.decisions += proposer.decisions
+    now.report |= proposer.report
     published = [*given.published_texts, *(proposal.text for proposal in proposals)]
     now.metrics |= rounds.diversity_metrics(published, now.bench.basis.reference_texts, now.bench.training)
     now.metrics |= {"policy_steps": float(steps), "beta": now.state.beta}
-    return RoundOutput(model, tuple(proposals), now.metrics, tuple(now.decisions), now.state.write())
+    return RoundOutput(model, tuple(proposals), now.metrics, tuple(now.decisions), now.state.write(), now.report)
 
 
 def _begin(given: RoundInput) -> _Round:
@@ -75,7 +94,9 @@ def _begin(given: RoundInput) -> _Round:
     if check.correlation is not None and check.slope is not None:
         metrics |= {"reward_model_correlation": check.correlation, "reward_model_slope": check.slope}
     prior = bench.basis.prior(1.0 if check.passed else CAUTION_AFTER_FAILED_CHECK)
-    posterior = reward_model.fit(bench.columns([post.text for post in scored]), rewards, prior)
+    columns = bench.columns([post.text for post in scored])
+    spread = np.array([post.noise for post in scored])
+    posterior = registry.fit(given.config.reward_model, columns, rewards, prior, spread)
     return _Round(
         given=given,
         bench=bench,
@@ -86,24 +107,37 @@ def _begin(given: RoundInput) -> _Round:
         posterior=posterior,
         check=check,
         metrics=metrics,
+        report=calibration.of_round(scored, rewards, posterior.noise),
     )
 
 
-def _watch_diversity(now: _Round) -> None:
-    """Keep published posts varied: a price on echoes that follows the measure, and below the floor half the KL and
-    Thompson.
+def _watch_diversity(now: _Round) -> Variety:
+    """How varied the learning arm's posts are. Below the floor: half the KL, and Thompson selection until it has
+    recovered.
     """
-    ratio = distinct_ratio(now.given.published_texts, now.bench.basis.reference_texts)
-    state = now.state
-    low = ratio < DIVERSITY_FLOOR or (state.thompson and ratio < DIVERSITY_RECOVERED)
+    baseline = {post.text for post in now.given.scored if post.arm == "baseline"}
+    own = [text for text in now.given.published_texts if text not in baseline]
+    variety = Variety(own, now.bench.basis.reference_texts)
+    ratio = variety.ratio()
+    low = ratio < DIVERSITY_FLOOR or (now.state.thompson and ratio < DIVERSITY_RECOVERED)
     if low:
         now.decisions.append(
             f"Posts repeat themselves (distinct-2 at {ratio:.0%} of the untrained model's): "
             "less distance allowed, wider choice."
         )
-    now.state = replace(
-        state, price=Variety(state.price).update(ratio).price, kl_factor=0.5 if low else 1.0, thompson=low
-    )
+    now.metrics["distinct_2_ratio"] = ratio
+    now.state = replace(now.state, kl_factor=0.5 if low else 1.0, thompson=low)
+    return variety
+
+
+def _watch_progress(now: _Round) -> None:
+    """Call for going back to an earlier version where the policy has lost what it had (`rollback`)."""
+    scored = now.given.scored
+    compared = [place for place, post in enumerate(scored) if post.lineage == scored[-1].lineage]
+    if answer := rollback([scored[place] for place in compared], now.rewards[compared], now.state.judged):
+        now.report["rollback"] = answer
+        now.decisions.append(answer["reason"])
+        now.state = replace(now.state, judged=answer["judged"])
 
 
 def _may_learn(now: _Round) -> bool:
@@ -115,6 +149,8 @@ def _may_learn(now: _Round) -> bool:
     reason = ""
     if config.policy_steps < 1:
         reason = "none are configured"
+    elif now.given.hold:
+        reason = now.given.hold
     elif scored == 0 or scored < needed:
         reason = f"{scored} posts have a score, at least {max(1, needed)} are needed"
     elif not now.check.passed:
@@ -138,6 +174,9 @@ def _learn(now: _Round, algorithm: Algorithm, on_step: OnStep) -> int:
     moved = 0
     for number in range(config.policy_steps):
         samples = _drawn(now, now.policy, config.samples_per_step, f"step {number}")
+        if not samples:
+            now.decisions.append("No further policy step: the policy wrote nothing to learn from.")
+            break
         params = LossParams(beta=controller.beta, advantage_clip=config.advantage_clip)
         step = trainer.step(samples, _worth(now, samples), params, kl_limit=2 * target)
         if step.outcome == "not_finite":
@@ -176,63 +215,3 @@ def _worth(now: _Round, samples: Sequence[Sample]) -> list[float]:
     means, _ = now.predict([sample.text for sample in samples])
     costs = [OBJECTION_COST * bool(now.guard.objection(sample.text, ended=True)) for sample in samples]
     return [float(mean) - cost for mean, cost in zip(means, costs, strict=True)]
-
-
-def _propose(now: _Round) -> list[Proposal]:
-    given = now.given
-    explorers = round(given.learning_posts * given.config.baseline_share / 2)
-    best = given.learning_posts - explorers
-    pool = _drawn(now, now.policy, max(1, given.config.candidates_per_post) * given.learning_posts, "learning")
-    now.metrics["candidates"] = float(len(pool))
-    proposals = _best(now, pool, best)
-    taken = {proposal.text for proposal in proposals}
-    plain = [sample for sample in pool if sample.text not in taken]
-    wanted = given.learning_posts - len(proposals)
-    proposals += [_plain(now, sample, "learning") for sample in choose_plain(plain, wanted, now.guard)]
-    anchors = _drawn(now, now.bench.reference, _SPARE * given.baseline_posts, "baseline")
-    proposals += [_plain(now, sample, "baseline") for sample in choose_plain(anchors, given.baseline_posts, now.guard)]
-    if len(proposals) < given.learning_posts + given.baseline_posts:
-        now.decisions.append(f"Only {len(proposals)} posts passed the guards this round.")
-    return proposals
-
-
-def _best(now: _Round, pool: Sequence[Sample], count: int) -> list[Proposal]:
-    if not pool or count < 1:
-        return []
-    columns = now.bench.columns([sample.text for sample in pool])
-    means, deviations = now.posterior.predict(columns)
-    candidates = [
-        Candidate(sample, float(mean), float(sd)) for sample, mean, sd in zip(pool, means, deviations, strict=True)
-    ]
-    if now.state.thompson:
-        rng = np.random.default_rng(rounds.seed_for(now.given, "thompson"))
-        values = np.stack([columns @ now.posterior.draw(rng) for _ in range(count)])
-    else:
-        values = spread_out(means, count)
-    chosen = choose(candidates, values, now.guard, now.given.published_texts[-RECENT:], now.state.price)
-    return [
-        replace(
-            _proposal(now, choice.candidate, "learning"),
-            beaten=tuple((beaten.sample.text, beaten.mean) for beaten in choice.beaten),
-        )
-        for choice in chosen
-    ]
-
-
-def _plain(now: _Round, sample: Sample, arm: Arm) -> Proposal:
-    means, deviations = now.predict([sample.text])
-    return _proposal(now, Candidate(sample, float(means[0]), float(deviations[0])), arm)
-
-
-def _proposal(now: _Round, candidate: Candidate, arm: Arm) -> Proposal:
-    nearest, run = now.bench.training.nearest(candidate.sample.text)
-    return Proposal(
-        text=candidate.sample.text,
-        arm=arm,
-        logprob=candidate.sample.logprob,
-        sampling=rounds.sampling(now.given.config, rounds.seed_for(now.given, arm)),
-        predicted=candidate.mean,
-        predicted_sd=candidate.sd,
-        nearest_text=nearest,
-        shared_run=run,
-    )

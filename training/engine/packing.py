@@ -32,6 +32,14 @@ class PackedRows:
         """How many targets count."""
         return int((self.targets != IGNORED).sum())
 
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self.input_ids)
+
+    def __getitem__(self, chosen: slice) -> PackedRows:
+        """Some of the rows."""
+        return PackedRows(self.input_ids[chosen], self.position_ids[chosen], self.targets[chosen])
+
 
 def plan_rows(lengths: Sequence[int], context: int) -> list[list[int]]:
     """Which documents share a row: best fit over a few open rows, in order, so that shuffled input stays shuffled.

@@ -1,21 +1,26 @@
-"""Policy and reference over the same written posts, and one careful step of the policy."""
+"""Policy and reference over the same written posts, and careful steps of the policy."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
+from training.engine import checkpoints
 from training.engine.algorithms import Algorithm
-from training.engine.algorithms.batch import LossParams, PolicyBatch
+from training.engine.algorithms.batch import LossParams, PolicyBatch, written
 from training.engine.models.causal import CausalLanguageModel
-from training.engine.types import Sample
+from training.engine.types import Metrics, Sample
 
 CLIP_NORM = 1.0
+MOMENTS = "adam.tensors"
+_PREFIX = "adam"
 _ROWS = 64
 
 
@@ -24,11 +29,18 @@ class Step:
     """What came of a step; `metrics` describe the policy before it."""
 
     metrics: dict[str, float]
-    outcome: Literal["taken", "too_far", "not_finite"]
+    outcome: Literal["taken", "enough", "too_far", "not_finite"]
+
+
+def never(metrics: Metrics) -> bool:
+    """A batch is good for all its steps."""
+    return False
 
 
 class PolicyTrainer:
-    """Steps of Adam on `policy`, held against the frozen `reference`. Moments live for one round."""
+    """Steps of Adam on `policy`, held against the frozen `reference`. Moments live for one round, unless they are kept
+    beside the weights (`keep`) and gone on from (`resume`).
+    """
 
     def __init__(
         self,
@@ -51,12 +63,44 @@ class PolicyTrainer:
         """One full-batch step on posts and their rewards. The weights are untouched when the loss or a gradient is not
         finite or the policy is further than `kl_limit` nats per post from the reference.
         """
+        return self._step(policy_batch(self.policy, self.reference, samples, rewards), params, kl_limit)
+
+    def steps_on(
+        self,
+        batch: PolicyBatch,
+        params: LossParams,
+        count: int,
+        *,
+        kl_limit: float = math.inf,
+        enough: Callable[[Metrics], bool] = never,
+    ) -> list[Step]:
+        """Up to `count` steps on one batch, with ratios to the policy as it was before the first; the last of the list
+        says what ended them. `batch` comes from `policy_batch`.
+
+        `enough` is asked of each step's metrics before the weights change; "enough" is the outcome then.
+        """
+        old = written(torch.log_softmax(batch.logits.detach(), dim=1), batch.tokens)
+        done: list[Step] = []
+        while len(done) < count and (not done or done[-1].outcome == "taken"):
+            logits = batch.logits if not done else written_logits(self.policy, batch.documents)[0]
+            done.append(self._step(replace(batch, logits=logits, old=old), params, kl_limit, enough))
+        return done
+
+    def _step(
+        self,
+        batch: PolicyBatch,
+        params: LossParams,
+        kl_limit: float,
+        enough: Callable[[Metrics], bool] = never,
+    ) -> Step:
         self._optimizer.zero_grad(set_to_none=True)
-        loss, metrics = self._loss(policy_batch(self.policy, self.reference, samples, rewards), params)
+        loss, metrics = self._loss(batch, params)
         if not all(map(math.isfinite, metrics.values())):
             return Step(metrics, "not_finite")
         if metrics["kl"] > kl_limit:
             return Step(metrics, "too_far")
+        if enough(metrics):
+            return Step(metrics, "enough")
         loss.backward()  # type: ignore[no-untyped-call]
         limit = math.inf if self._clip_norm is None else self._clip_norm
         if not torch.isfinite(torch.nn.utils.clip_grad_norm_(self._parameters, limit)):
@@ -65,6 +109,15 @@ class PolicyTrainer:
         self.steps += 1
         return Step(metrics, "taken")
 
+    def keep(self, folder: Path) -> None:
+        """Leaves Adam's moments beside a model's weights: they are stored, and rolled back, with them."""
+        checkpoints.write_tensors(folder / MOMENTS, checkpoints.pack_optimizer(_PREFIX, self._optimizer))
+
+    def resume(self, folder: Path) -> None:
+        """Goes on from the moments that `keep` left in a model's folder, if it did."""
+        if (folder / MOMENTS).exists():
+            checkpoints.unpack_optimizer(_PREFIX, self._optimizer, load_file(folder / MOMENTS))
+
     @torch.no_grad()
     def move_towards_reference(self, share: float) -> None:
         """Put the weights at `share` of the way from the reference to where they are."""
@@ -72,11 +125,15 @@ class PolicyTrainer:
             own.lerp_(frozen.to(own.dtype), 1.0 - share)
 
 
+Document = tuple[list[int], list[int]]
+"""A post as (context ids, written ids): the model reads the first and is judged on the second."""
+
+
 def policy_batch(
     policy: CausalLanguageModel, reference: CausalLanguageModel, samples: Sequence[Sample], rewards: Sequence[float]
 ) -> PolicyBatch:
     """The batch an algorithm is handed. Posts without a written token are the caller's to leave out."""
-    documents = [_document(policy, sample) for sample in samples]
+    documents = [document_of(policy, sample) for sample in samples]
     with torch.no_grad():
         reference_logits, _, _ = written_logits(reference, documents)
     logits, tokens, owner = written_logits(policy, documents)
@@ -87,17 +144,15 @@ def policy_batch(
         owner=owner,
         rewards=torch.tensor(list(rewards), dtype=torch.float32, device=logits.device),
         ended=torch.tensor([sample.ended for sample in samples], device=logits.device),
+        documents=documents,
     )
 
 
-Document = tuple[list[int], list[int]]
-"""A post as (context ids, written ids): the model reads the first and is judged on the second."""
-
-
-def _document(model: CausalLanguageModel, sample: Sample) -> Document:
+def document_of(model: CausalLanguageModel, sample: Sample) -> Document:
+    """A sample as the model reads and writes it, the end token included where it was written."""
     end = model.tokenizer.end_id
-    written = [*sample.token_ids, end] if sample.ended else [*sample.token_ids]
-    return [end, *model.tokenizer.encode(sample.prompt)], written
+    own = [*sample.token_ids, end] if sample.ended else [*sample.token_ids]
+    return [end, *model.tokenizer.encode(sample.prompt)], own
 
 
 def published_sample(model: CausalLanguageModel, text: str, max_tokens: int) -> Sample:
@@ -108,15 +163,15 @@ def published_sample(model: CausalLanguageModel, text: str, max_tokens: int) -> 
 
 def written_logits(model: CausalLanguageModel, documents: Sequence[Document]) -> tuple[Tensor, Tensor, Tensor]:
     """float32 logits (T, V) at every written token of the documents, the tokens (T,) and the document of each (T,)."""
-    width = max(len(context) + len(written) for context, written in documents) - 1
+    width = max(len(context) + len(own) for context, own in documents) - 1
     ids = torch.zeros((len(documents), width), dtype=torch.long)
     at = torch.zeros((len(documents), width), dtype=torch.bool)
     tokens: list[int] = []
-    for row, (context, written) in enumerate(documents):
-        read = [*context, *written][:-1]
+    for row, (context, own) in enumerate(documents):
+        read = [*context, *own][:-1]
         ids[row, : len(read)] = torch.tensor(read)
         at[row, len(context) - 1 : len(read)] = True
-        tokens.extend(written)
+        tokens.extend(own)
     owner = torch.arange(len(documents)).repeat_interleave(at.sum(dim=1))
     parts = []
     with model.autocast():

@@ -53,16 +53,32 @@ class Posterior:
         """One draw (D,) of the weights, for Thompson selection."""
         return rng.multivariate_normal(self.mean, self.covariance, method="eigh")
 
+    def thompson(self, features: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
+        """Expected scores (count, n) of features (n, D) under `count` draws of the weights."""
+        return np.stack([features @ self.draw(rng) for _ in range(count)])
 
-def fit(features: FloatArray, targets: FloatArray, prior: Prior, noise: float = 1.0, iterations: int = 25) -> Posterior:
+
+def fit(
+    features: FloatArray,
+    targets: FloatArray,
+    prior: Prior,
+    spread: FloatArray | None = None,
+    *,
+    noise: float = 1.0,
+    iterations: int = 25,
+) -> Posterior:
     """The posterior for `features` (n, D) and `targets` (n,), with the prior's scales and the noise set by the
     evidence.
 
     MacKay 1992, "Bayesian interpolation", fixed-point updates: a group's scale ← its effective number of parameters /
     the weighted squared distance of its weights from the prior mean; noise variance ← residual sum of squares / (n −
     all effective parameters); each softened by `prior.evidence` pseudo-observations that believe in 1 and in `noise`.
+    Where given, `spread` (n,) is how many times the common noise variance each target has: weighted least squares.
     Without rows the answer is the prior.
     """
+    if spread is not None:
+        root = 1.0 / np.sqrt(spread)
+        features, targets = features * root[:, None], targets * root
     residual_targets = targets - features @ prior.mean
     gram, moment = features.T @ features, features.T @ residual_targets
     scales, variance = np.ones(int(prior.groups.max()) + 1), noise

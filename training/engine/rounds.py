@@ -19,7 +19,15 @@ from training.engine.guards import Guard, TextIndex
 from training.engine.intervals import MIN_POSTS, lift_sequence, sequence_radius
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.selection import RECENT
-from training.engine.types import HistoricPost, OnlineConfig, RoundInput, Sample, SamplingParams, ScoredPost
+from training.engine.types import (
+    HistoricPost,
+    LengthLimit,
+    OnlineConfig,
+    RoundInput,
+    Sample,
+    SamplingParams,
+    ScoredPost,
+)
 
 _BENCHES = 2
 _MEMORY = 4096
@@ -47,7 +55,7 @@ class Bench:
         found = [self._known[text] for text in texts]
         while len(self._known) > _MEMORY:
             self._known.popitem(last=False)
-        return np.array(found).reshape(len(texts), self.basis.space.width + 2)
+        return np.array(found).reshape(len(texts), self.basis.width)
 
 
 _benches: OrderedDict[str, Bench] = OrderedDict()
@@ -81,12 +89,15 @@ def training_index(history: Sequence[HistoricPost]) -> TextIndex:
 
 def guard_for(round: RoundInput, training: TextIndex) -> Guard:
     """The guard of a round, told of everything the bot has said."""
-    return Guard(training, TextIndex(round.published_texts), round.config.min_length, round.config.max_length)
+    config = round.config
+    return Guard(training, TextIndex(round.published_texts), config.min_length, config.max_length, round.limit)
 
 
 def sampling(config: OnlineConfig, seed: int) -> SamplingParams:
     """How a round draws."""
-    return SamplingParams(temperature=config.temperature, max_new_tokens=config.max_new_tokens, seed=seed)
+    return SamplingParams(
+        temperature=config.temperature, top_k=config.top_k, max_new_tokens=config.max_new_tokens, seed=seed
+    )
 
 
 def seed_for(round: RoundInput, purpose: str) -> int:
@@ -95,20 +106,24 @@ def seed_for(round: RoundInput, purpose: str) -> int:
     return int.from_bytes(digest[:4], "big")
 
 
-def draw(model: CausalLanguageModel, count: int, params: SamplingParams) -> list[Sample]:
-    """`count` samples without a prompt."""
-    return model.generate([""] * count, params)
+def draw(
+    model: CausalLanguageModel, count: int, params: SamplingParams, limit: LengthLimit | None = None
+) -> list[Sample]:
+    """`count` samples without a prompt, none longer than `limit`."""
+    return model.generate([""] * count, params, limit)
 
 
 @dataclass(frozen=True)
 class RoundState:
-    """What one round tells the next; plain JSON. `trained` are keys of posts that REINFORCE has used."""
+    """What one round tells the next; plain JSON. `trained` are keys of posts that REINFORCE has used, `judged` how many
+    windows the last call to roll back was about.
+    """
 
     beta: float
-    price: float = 0.5
     kl_factor: float = 1.0
     thompson: bool = False
     trained: tuple[str, ...] = ()
+    judged: int = 0
 
     @classmethod
     def read(cls, stored: Mapping[str, Any], config: OnlineConfig) -> RoundState:
@@ -123,13 +138,12 @@ class RoundState:
 
 
 def score_metrics(scored: Sequence[ScoredPost], rewards: FloatArray) -> dict[str, float]:
-    """Figures of the two arms in standard units. Means are of all scored posts; `reward_recent` of the last 32 of the
-    learning arm. `lift` has bounds that may be looked at after every post, from eight posts an arm on.
+    """Figures of the two arms in standard units, of all scored posts of the latest post's lineage; `reward_recent` of
+    the last 32 of the learning arm. `lift` has bounds that may be looked at after every post, from eight posts an arm
+    on.
     """
-    arms = {
-        arm: [float(reward) for post, reward in zip(scored, rewards, strict=True) if post.arm == arm]
-        for arm in ("learning", "baseline")
-    }
+    compared = [(p, float(r)) for p, r in zip(scored, rewards, strict=True) if p.lineage == scored[-1].lineage]
+    arms = {arm: [reward for post, reward in compared if post.arm == arm] for arm in ("learning", "baseline")}
     learning, baseline = arms["learning"], arms["baseline"]
     metrics: dict[str, float] = {"learning_posts": len(learning), "baseline_posts": len(baseline)}
     if learning:
@@ -137,7 +151,8 @@ def score_metrics(scored: Sequence[ScoredPost], rewards: FloatArray) -> dict[str
         metrics["reward_sd"], metrics["reward_recent"] = float(np.std(learning)), float(np.mean(learning[-32:]))
     if baseline:
         metrics |= _mean_of("baseline", baseline)
-    if interval := lift_sequence(learning, baseline):
+    when = [[float(p.published_order) for p, _ in compared if p.arm == arm] for arm in ("learning", "baseline")]
+    if interval := lift_sequence(learning, baseline, when=(when[0], when[1])):
         metrics |= {"lift": interval.estimate, "lift_low": interval.low, "lift_high": interval.high}
     return metrics
 

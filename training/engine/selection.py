@@ -1,9 +1,9 @@
-"""Which of many candidates are published: the best that the guards allow, kept apart from what was said lately."""
+"""Which of many candidates are published: the best that the guards allow, as varied as the reference's own posts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,13 @@ import numpy as np
 from training.engine.diversity import distinct_at, distinct_n
 from training.engine.features import FloatArray
 from training.engine.guards import Guard
-from training.engine.types import Sample
+from training.engine.types import Sample, Speaker
 from training.engine.words import Gram, ngrams, words
 
 RECENT = 64
+DEAREST = 8.0
+_SIZES = (64, 128, 256)
+_HALVINGS = 5
 _BEATEN = 3
 
 
@@ -25,6 +28,7 @@ class Candidate:
     sample: Sample
     mean: float
     sd: float
+    speaker: Speaker = "policy"
 
 
 @dataclass(frozen=True)
@@ -35,72 +39,108 @@ class Choice:
     beaten: tuple[Candidate, ...]
 
 
-@dataclass(frozen=True)
 class Variety:
-    """The price of saying again what was said: `price` standard units for a post whose word pairs were all used lately.
+    """How varied a bot's posts are held to be: distinct-2 of the `published` texts against the reference's at the same
+    set size.
 
-    The price follows the published posts' distinct-2 against the reference's at the same set size (`update`).
+    Looked at over all of them while they are few, then over the last 64, 128 and 256: a loop that repeats itself slowly
+    shows in the larger sets only. Set sizes that `reference` does not have are not looked at.
     """
 
-    price: float = 0.5
-    aim: float = 0.9
-    lowest: float = 0.3
-    highest: float = 8.0
+    def __init__(self, published: Sequence[str], reference: Sequence[str]) -> None:
+        self.published, self._reference = list(published[-max(_SIZES) :]), reference
+        self._expected: dict[int, float] = {}
 
-    def update(self, ratio: float) -> Variety:
-        """Dearer while `ratio` (published over reference distinct-2) is below `aim`, cheaper above it."""
-        price = self.price * math.exp(4.0 * max(-0.25, min(0.25, self.aim - ratio)))
-        return Variety(max(self.lowest, min(self.highest, price)), self.aim, self.lowest, self.highest)
+    def ratio(self, added: Sequence[str] = ()) -> float:
+        """The lowest ratio over the set sizes once `added` are published too; 1 when there is nothing to compare."""
+        texts = [*self.published, *added]
+        sizes = {min(size, len(texts), len(self._reference)) for size in _SIZES} - {0}
+        return min((distinct_n(texts[-size:]) / self._at(size) for size in sizes if self._at(size) > 0), default=1.0)
+
+    def _at(self, size: int) -> float:
+        if size not in self._expected:
+            self._expected[size] = distinct_at(self._reference, size)
+        return self._expected[size]
+
+
+def choose_varied(
+    candidates: Sequence[Candidate], values: FloatArray, guard: Guard, variety: Variety, aim: float
+) -> tuple[list[Choice], float]:
+    """The best choices that keep `variety` at `aim`, and the price of echoes that it took (see `choose`).
+
+    Maximising worth under a floor on distinct-2 means paying each new word pair its multiplier; the lowest price that
+    holds the floor is found by halving, up to `DEAREST`, which is taken where none holds it.
+    """
+
+    def chosen_at(price: float) -> list[Choice]:
+        return choose(candidates, values, guard.rehearsing(), variety.published, price)
+
+    def varied(choices: Sequence[Choice]) -> bool:
+        return variety.ratio([choice.candidate.sample.text for choice in choices]) >= aim
+
+    low, high = 0.0, DEAREST
+    choices = chosen_at(low)
+    if varied(choices):
+        high = low
+    else:
+        choices = chosen_at(high)
+        for _ in range(_HALVINGS):
+            price = (low + high) / 2
+            if varied(found := chosen_at(price)):
+                choices, high = found, price
+            else:
+                low = price
+    for choice in choices:
+        guard.accept(choice.candidate.sample.text)
+    return choices, high
 
 
 def choose(
-    candidates: Sequence[Candidate], values: FloatArray, guard: Guard, recent: Sequence[str], price: float
+    candidates: Sequence[Candidate], values: FloatArray, guard: Guard, said: Sequence[str], price: float
 ) -> list[Choice]:
     """One choice for each row of `values` (posts, candidates), the candidates' worth for that post, as far as they
-    last.
+    last. Worth of −∞ keeps a candidate from being that post.
 
-    Greedy: the highest worth minus `price` times the share of its word pairs that `recent` texts and the choices so far
-    hold. What the guard objects to is passed over; what is chosen is told to the guard.
+    Greedy: the highest worth minus `price` times the share of its word pairs that `said` and the choices so far hold.
+    What repeats a text that the guard knows is passed over; what is chosen is told to the guard.
     """
     pairs = [set(ngrams(words(candidate.sample.text), 2)) for candidate in candidates]
-    said: set[Gram] = {gram for text in recent for gram in ngrams(words(text), 2)}
+    known: set[Gram] = {gram for text in said for gram in ngrams(words(text), 2)}
     left = list(range(len(candidates)))
     choices: list[Choice] = []
     for worth in values:
-        echo = {index: len(pairs[index] & said) / max(1, len(pairs[index])) for index in left}
-        left.sort(key=lambda index: (price * echo[index] - worth[index], index))
-        chosen = next((index for index in left if _allowed(guard, candidates[index].sample)), None)
-        if chosen is None:
-            break
-        # What stood before it was objected to, and the guard only grows stricter within a batch.
-        left = left[left.index(chosen) + 1 :]
+        net = {index: worth[index] - price * len(pairs[index] & known) / max(1, len(pairs[index])) for index in left}
+        ranked = sorted((index for index in left if net[index] > -math.inf), key=lambda index: (-net[index], index))
+        place = next((at for at, index in enumerate(ranked) if not guard.repeats(candidates[index].sample.text)), None)
+        if place is None:
+            continue
+        chosen = ranked[place]
+        # What stood before it repeats something, and the guard only grows stricter within a batch.
+        left = [index for index in left if index not in ranked[: place + 1]]
         guard.accept(candidates[chosen].sample.text)
-        said |= pairs[chosen]
-        choices.append(Choice(candidates[chosen], tuple(candidates[index] for index in left[:_BEATEN])))
+        known |= pairs[chosen]
+        beaten = ranked[place + 1 : place + 1 + _BEATEN]
+        choices.append(Choice(candidates[chosen], tuple(candidates[index] for index in beaten)))
     return choices
-
-
-def _allowed(guard: Guard, sample: Sample) -> bool:
-    return not guard.objection(sample.text, sample.ended)
 
 
 def choose_plain(samples: Sequence[Sample], count: int, guard: Guard) -> list[Sample]:
     """The first `count` samples that the guard allows: an honest draw from the model that wrote them."""
     kept: list[Sample] = []
     for sample in samples:
-        if len(kept) < count and _allowed(guard, sample):
+        if len(kept) < count and not guard.objection(sample.text, sample.ended):
             guard.accept(sample.text)
             kept.append(sample)
     return kept
 
 
-def distinct_ratio(published: Sequence[str], reference: Sequence[str]) -> float:
-    """distinct-2 of the last 64 published texts over the reference's at the same set size; 1 when there is nothing to
-    compare.
+def alternating(values: FloatArray, candidates: Sequence[Candidate], counts: Mapping[Speaker, int]) -> FloatArray:
+    """The rows of `values` (posts, candidates) shared out among the speakers, `counts` posts for each: only its own
+    candidates have worth for a speaker's post. They take turns, so that none has the first choice of all.
     """
-    recent = list(published[-RECENT:])
-    expected = distinct_at(reference, len(recent)) if recent else 0.0
-    return distinct_n(recent) / expected if expected > 0 else 1.0
+    turns = sorted((turn / count, speaker) for speaker, count in counts.items() for turn in range(count))
+    own = np.array([[candidate.speaker == speaker for candidate in candidates] for _, speaker in turns], dtype=bool)
+    return np.where(own.reshape(values.shape), values, -math.inf)
 
 
 def spread_out(values: FloatArray, count: int) -> FloatArray:

@@ -63,6 +63,25 @@ class PostTokenizer:
         texts = self._backend.decode_batch([list(s) for s in sequences], skip_special_tokens=True)
         return [str(text).replace("\0", "") for text in texts]
 
+    def special_id(self, token: str) -> int | None:
+        """The id of a special token, None where this tokenizer has no such one."""
+        found: int | None = self._backend.token_to_id(token)
+        added = self._backend.get_added_tokens_decoder().get(found)
+        return found if added is not None and added.special else None
+
+    def add_special(self, tokens: Sequence[str]) -> None:
+        """Adds special tokens, those it has excepted. Text that spells one is still encoded as plain characters.
+
+        Raises ValueError where the vocabulary has one of them as an ordinary token: then text could forge it.
+        """
+        from tokenizers import AddedToken
+
+        for token in tokens:
+            if self.special_id(token) is None and self._backend.token_to_id(token) is not None:
+                raise ValueError(f"{token} is an ordinary token of this model. Choose another base model.")
+        self._tokenizer.add_tokens([AddedToken(t, special=True, normalized=False) for t in tokens], special_tokens=True)
+        self.vocab_size = self._backend.get_vocab_size(with_added_tokens=True)
+
     def save(self, folder: Path) -> None:
         """Writes tokenizer.json and tokenizer_config.json into `folder`."""
         self._backend.encode_special_tokens = False

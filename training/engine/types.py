@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 Arm = Literal["learning", "baseline"]
+Speaker = Literal["policy", "stable", "reference"]
+
 Metrics = Mapping[str, float]
 OnStep = Callable[[int, Metrics], None]
 """Called with the step's number and its metrics; must be quick, it runs inside the training loop."""
@@ -32,6 +34,12 @@ class SamplingParams:
     seed: int = 0
 
 
+Precision = Literal["exact", "fast"]
+"""How texts are computed: "exact" as the model itself computes, which learning from samples needs; "fast" with int8
+products where the processor and the architecture allow, which hardly changes what is written.
+"""
+
+
 @dataclass(frozen=True)
 class LengthLimit:
     """A hard limit of a text's length, in the units that `count` counts in: a face's own way of counting."""
@@ -50,6 +58,10 @@ class Conditions:
     community: str = ""
     topic: str = ""
     context: str = ""
+
+
+CONDITIONS = ("author", "community", "topic", "context")
+"""The fields of `Conditions`, in the order in which a model reads them."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +105,8 @@ class GeneratedImage:
 @dataclass(frozen=True)
 class Sample:
     """One drawn post. `logprob` is the sum over its tokens in nats; `ended` is whether it reached the end token by
-    itself.
+    itself. `token_logprobs` has one number per token, and the end token's if it was reached; `pieces` is what each
+    token added to the text, where that was asked for.
     """
 
     text: str
@@ -102,11 +115,42 @@ class Sample:
     ended: bool
     prompt: str = ""
     images: tuple[GeneratedImage, ...] = ()
+    token_logprobs: tuple[float, ...] = ()
+    pieces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TextRequest:
+    """Texts wanted of a model: one per prompt. `key` names the request in the answer; owners get their turns one after
+    the other. A text with its prompt's words never exceeds `limit`.
+    """
+
+    key: str
+    prompts: tuple[str | Prompt, ...]
+    params: SamplingParams
+    limit: LengthLimit | None = None
+    owner: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The samples of the request `key`, in the order of its prompts."""
+
+    key: str
+    samples: tuple[Sample, ...]
 
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """Offline training. Defaults suit the starter model on a few thousand posts and two CPU cores."""
+    """Offline training. Defaults suit the starter model on a few thousand posts and two CPU cores.
+
+    `lora_targets` and `frozen` are glob patterns, separated by commas, over the names of modules and of parameters;
+    without targets every linear layer but the last gets an adapter. `micro_rows` is how many rows of a step are
+    computed at once (0: all of them). `heldout_author_share` is the share of posts whose authors are kept out of
+    training altogether, where enough authors are known. `conditions` is a comma-separated choice of author, community,
+    topic and context, which the model then reads before it writes; a share `condition_dropout` of the posts is shown
+    without them. `mixing` "equal" makes every dataset count the same, whatever its size, before its weight.
+    """
 
     learning_rate: float = 5e-4
     weight_decay: float = 0.1
@@ -120,11 +164,29 @@ class FinetuneConfig:
     samples_per_evaluation: int = 4
     clip_norm: float = 1.0
     seed: int = 0
+    method: str = "full"
+    lora_rank: int = 8
+    lora_alpha: float = 16.0
+    lora_dropout: float = 0.0
+    lora_targets: str = ""
+    frozen: str = ""
+    optimizer: str = "adamw"
+    schedule: str = "linear"
+    micro_rows: int = 0
+    checkpoint_activations: bool = False
+    heldout_author_share: float = 0.05
+    conditions: str = ""
+    condition_dropout: float = 0.1
+    mixing: str = "as_is"
 
 
 @dataclass(frozen=True)
 class FinetuneReport:
-    """Where a slice of offline training ended. Losses are in nats per token."""
+    """Where a slice of offline training ended. Losses are in nats per token.
+
+    `quarantined` says of each post that training leaves out, by its key, why; `memorisation` is what the samples of the
+    best step share with the training posts; `notes` are sentences for people about what went wrong and was mended.
+    """
 
     step: int
     total_steps: int
@@ -133,6 +195,12 @@ class FinetuneReport:
     best_step: int
     samples: tuple[str, ...] = ()
     reason: str = ""
+    best_heldout_author_loss: float | None = None
+    quarantined: Mapping[str, str] = field(default_factory=dict)
+    memorisation: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    micro_rows: int = 0
+    halvings: int = 0
 
 
 @dataclass(frozen=True)
@@ -146,11 +214,49 @@ class HistoricPost:
 
 
 @dataclass(frozen=True)
+class RatedPost:
+    """A real post by a person, for critics to learn from: what it was written under (`conditions.context` is what it
+    answers), and its reaction as its source counted it, where it is known.
+    """
+
+    text: str
+    conditions: Conditions = Conditions()
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class RankedReply:
+    """A candidate reply as the critics see it. `realism` is the probability that a person wrote it, `upvotes` the
+    expected class of its upvotes (0–3), None where there is no such critic; `objection` says why it may not be sent,
+    and is "" when it may.
+    """
+
+    text: str
+    realism: float | None
+    upvotes: float | None
+    objection: str = ""
+
+
+@dataclass(frozen=True)
+class ReplyRanking:
+    """Candidates to answer `context`, best first, those with an objection last; `notes` are sentences for people about
+    critics that could not be asked.
+    """
+
+    context: str
+    replies: tuple[RankedReply, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ScoredPost:
     """A published post with its matured reward. `reward` is the bot's formula, not yet put on a common scale.
 
-    `predicted` is what the reward model expected before publication (standard units), `hour_of_week` 0–167 in the bot's
-    zone.
+    `predicted` is what the reward model expected before publication (standard units) and `predicted_sd` how sure it was
+    of that expectation, `hour_of_week` 0–167 in the bot's zone. `speaker` is who wrote it in the trial of a version
+    that is under way: the "policy" on trial, or the "stable" version it is tried against; "" for all other posts.
+    `noise` is the variance of the reward's own noise, 1 for a reading at full age and more for a young one. `lineage`
+    names the frozen version that the post's run began with: only posts of one lineage are compared with its baseline.
     """
 
     key: str
@@ -160,6 +266,31 @@ class ScoredPost:
     hour_of_week: int
     published_order: int
     predicted: float | None = None
+    speaker: Literal["", "policy", "stable"] = ""
+    predicted_sd: float | None = None
+    noise: float = 1.0
+    lineage: str = ""
+
+
+ALGORITHM_LABELS: dict[str, str] = {
+    "reward_model_rloo": "Reward model in the loop (recommended)",
+    "grpo": "Reward model and group-relative steps (GRPO)",
+    "best_of_n": "Best of N by the reward model, the model itself unchanged",
+    "dpo": "DPO: what people preferred in the review queue",
+    "kto": "KTO: what people approved and declined in the review queue",
+    "ppo": "PPO on published posts",
+    "reinforce": "Plain REINFORCE, for comparison",
+    "actor_critic": "Actor-critic on published posts (ESPO), for comparison",
+    "bespo": "Actor-critic on the critic's judgement (BESPO), for comparison",
+}
+"""Online algorithms by name, the default first, each with what people are told it is."""
+
+
+REWARD_MODEL_LABELS: dict[str, str] = {
+    "bayesian_linear": "Bayesian linear regression (recommended)",
+    "neural_ensemble": "The same with small neural networks on top, for thousands of scores",
+}
+"""Reward models by name, the default first, each with what people are told it is."""
 
 
 @dataclass(frozen=True)
@@ -167,9 +298,10 @@ class OnlineConfig:
     """Online training; the knobs and defaults of docs/learning.md."""
 
     algorithm: str = "reward_model_rloo"
+    reward_model: str = "bayesian_linear"
     posts_per_round: int = 16
     baseline_share: float = 0.15
-    candidates_per_post: int = 32
+    candidates_per_post: int = 64
     learning_rate: float = 7e-5
     policy_steps: int = 2
     samples_per_step: int = 48
@@ -178,9 +310,11 @@ class OnlineConfig:
     kl_target: float = 4.0
     advantage_clip: float = 3.0
     temperature: float = 1.0
+    top_k: int = 0
     max_new_tokens: int = 64
     min_length: int = 12
     max_length: int = 280
+    toxicity_model: str = ""
     extra: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -194,7 +328,8 @@ class RoundInput:
     made anew for each workdir. `history` is in order of time: the reward model takes a trend over it out of its scores.
     `decisions` are people's, in order of time. While a version is on trial, `policy` is that version and `stable` the
     one it is tried against, which writes `stable_posts` of the learning arm's posts beside `learning_posts`. `limit` is
-    the platform's, counted its own way.
+    the platform's, counted its own way. `hold` is a reason for the policy to stay as it is this round, in words; ""
+    when it may learn.
     """
 
     number: int
@@ -214,6 +349,7 @@ class RoundInput:
     stable: Path | None = None
     stable_posts: int = 0
     limit: LengthLimit | None = None
+    hold: str = ""
 
 
 @dataclass(frozen=True)
@@ -222,7 +358,8 @@ class Proposal:
 
     `predicted` and `predicted_sd` are in standard units (None for the baseline arm before a reward model exists);
     `beaten` are the best candidates it was chosen over, best first, with their predictions; `nearest_text` is the
-    closest training text and `shared_run` the longest run of characters it shares with it.
+    closest training text and `shared_run` the longest run of characters it shares with it. `toxicity` is x in [0, 1]
+    by the configuration's classifier, None where there is none.
     """
 
     text: str
@@ -234,8 +371,9 @@ class Proposal:
     beaten: tuple[tuple[str, float], ...] = ()
     nearest_text: str = ""
     shared_run: int = 0
-    speaker: Literal["policy", "stable", "reference"] = "policy"
+    speaker: Speaker = "policy"
     images: tuple[GeneratedImage, ...] = ()
+    toxicity: float | None = None
 
 
 @dataclass(frozen=True)

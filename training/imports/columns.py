@@ -11,20 +11,30 @@ CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
 # The earlier name wins where a file has several.
 USUAL_NAMES: dict[Role, tuple[str, ...]] = {
     "text": (
-        "text", "full_text", "tweet", "tweet_text", "post", "post_text", "body", "content", "contents", "message",
-        "status", "selftext", "title", "comment", "caption", "headline", "sentence",
+        "text", "full_text", "tweet", "tweets", "tweet_text", "post", "post_text", "reply_body", "reply_text", "reply",
+        "response", "answer", "body", "content", "contents", "message", "status", "selftext", "title", "comment",
+        "comment_body", "comment_text", "caption", "headline", "sentence",
     ),
     "score": (
         "score", "reward", "likes", "like_count", "favorites", "favourites", "favorite_count", "favourites_count",
         "upvotes", "ups", "reactions", "points", "stars", "votes", "engagement",
     ),
     "author": ("author", "user", "username", "user_name", "screen_name", "handle", "account", "name"),
-    "community": ("subreddit", "community", "channel", "group", "forum", "topic", "category", "tag", "hashtag"),
+    "community": ("subreddit", "community", "channel", "group", "forum"),
+    "topic": ("topic", "category", "tag", "hashtag", "flair", "link_flair_text"),
     "created_at": (
         "created_at", "created", "created_utc", "date", "datetime", "timestamp", "time", "published_at", "published",
         "posted_at",
     ),
-    "reply_to_text": ("reply_to_text", "in_reply_to_text", "parent_text", "parent_body"),
+    "reply_to_text": (
+        "reply_to_text", "in_reply_to_text", "parent_text", "parent_body", "parent_comment", "parent", "context",
+        "comment", "comment_body", "comment_text", "question", "prompt",
+    ),
+    "is_repost": ("is_retweet", "is_repost", "is_reblog", "is_boost"),
+    "in_reply_to": (
+        "in_reply_to_status_id", "in_reply_to_status_id_str", "in_reply_to_id", "in_reply_to", "replied_to_tweet_id",
+        "is_reply",
+    ),
 }  # fmt: skip
 
 
@@ -54,10 +64,10 @@ def _guess_under(found: Sequence[str], prefix: str) -> Columns:
     for name in found:
         if name.startswith(prefix):
             by_name.setdefault(normal(name[len(prefix) :]), name)
-    guesses = {
-        role: next((by_name[usual] for usual in usual_names if usual in by_name), None)
-        for role, usual_names in USUAL_NAMES.items()
-    }
+    guesses: dict[str, str | None] = {}
+    for role, usual_names in USUAL_NAMES.items():
+        free = (by_name[usual] for usual in usual_names if usual in by_name)
+        guesses[role] = next((name for name in free if name != guesses.get("text")), None)
     return Columns(**guesses)
 
 

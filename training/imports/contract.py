@@ -11,8 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol, TypeVar
 
-Role = Literal["text", "score", "author", "community", "created_at", "reply_to_text"]
-ROLES: tuple[Role, ...] = ("text", "score", "author", "community", "created_at", "reply_to_text")
+Role = Literal[
+    "text", "score", "author", "community", "created_at", "reply_to_text", "topic", "is_repost", "in_reply_to", "id"
+]
+ROLES: tuple[Role, ...] = (
+    "text", "score", "author", "community", "topic", "created_at", "reply_to_text", "in_reply_to", "is_repost",
+)  # fmt: skip
+"""The roles that a person can choose a column for; the formats of platforms give `id` as well."""
 
 
 class ImportRefused(Exception):
@@ -35,10 +40,15 @@ class ImportRefused(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """How much an import may take. Lengths are in characters; `max_line` bounds a CSV row and a JSON element too."""
+    """How much an import may take. Lengths are in characters; `max_line` bounds a CSV row and a JSON element too.
 
-    max_bytes: int = 200_000_000
-    max_rows: int = 1_000_000
+    An archive may unpack to `max_ratio` times what was read of it and 100 MB, so that a small file cannot unpack for
+    hours.
+    """
+
+    max_bytes: int = 10_000_000_000
+    max_rows: int = 100_000_000
+    max_ratio: int = 100
     max_columns: int = 200
     max_line: int = 1_000_000
     max_depth: int = 20
@@ -61,6 +71,9 @@ class Columns:
     community: str | None = None
     created_at: str | None = None
     reply_to_text: str | None = None
+    topic: str | None = None
+    is_repost: str | None = None
+    in_reply_to: str | None = None
 
     def chosen(self) -> dict[Role, str]:
         """Role → column, for the roles that have one."""
@@ -70,7 +83,9 @@ class Columns:
 
 @dataclass(frozen=True)
 class ImportedRow:
-    """One past post. `created_at` is aware and in UTC; `score` is finite, None when the file does not say."""
+    """One past post. `created_at` is aware and in UTC; `score` is finite, None when the file does not say;
+    `reply_to_text` is what it answers, oldest first.
+    """
 
     text: str
     score: float | None
@@ -79,6 +94,9 @@ class ImportedRow:
     created_at: datetime | None
     row: int
     reply_to_text: str = ""
+    topic: str = ""
+    is_repost: bool = False
+    is_reply: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,10 +109,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class Dropped:
-    """A row that is well formed and left out on purpose."""
+    """A row that is well formed and left out on purpose. `filter` is the name of the filter that did, with the text and
+    the `detail` that it went by.
+    """
 
     row: int
     reason: str
+    filter: str = ""
+    detail: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,7 +160,10 @@ def located(items: Iterator[Item]) -> Iterator[Item]:
 
 NO_TEXT = "no text"
 TOO_SHORT = "too short"
-DUPLICATE = "duplicate"
+REPOST = "repost"
+DELETED = "deleted"
+NOT_PUBLIC = "not public"
+NOT_A_POST = "not a post"
 
 
 def not_utf8(offset: int) -> str:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import codecs
+import io
 import json
 import re
+from typing import BinaryIO, cast
 
+from training.imports import archives
 from training.imports.contract import ImportRefused
+from training.imports.kinds import bluesky_car, bluesky_json, gpt2_simple, mastodon_archive, x_archive
 from training.imports.registry import FORMATS
-from training.imports.source import ESCAPED, encoding_of
+from training.imports.source import ESCAPED, Rejoined, encoding_of, read_head
+
+ARCHIVES = (("x_archive", x_archive.TWEETS), ("mastodon", mastodon_archive.OUTBOX))
+CAR_HEADER = 100
 
 SPREADSHEET = "Open it in a spreadsheet program and save the sheet as CSV (UTF-8)."
 UNPACK = "Unpack it and import the file inside."
@@ -39,12 +46,34 @@ CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 NOT_TEXT_SHARE = 0.2
 
 
+def detect(stream: BinaryIO, filename: str) -> tuple[str, BinaryIO]:
+    """Name of the format in `FORMATS`, and the stream as it stood before. An archive is told by what it holds.
+
+    Raises ImportRefused as `detect_format` does, and for a damaged archive.
+    """
+    head = read_head(stream)
+    if not stream.seekable():
+        return detect_format(filename, head), cast(BinaryIO, Rejoined(head, stream))
+    stream.seek(-len(head), io.SEEK_CUR)
+    start = stream.tell()
+    format = None
+    if head.startswith(archives.ZIP):
+        held = archives.names(stream)
+        format = next((name for name, member in ARCHIVES if any(member.search(each) for each in held)), None)
+    elif head.startswith(archives.GZIP) and filename.lower().endswith((".tar.gz", ".tgz")):
+        format = "mastodon"
+    stream.seek(start)
+    return format or detect_format(filename, head), stream
+
+
 def detect_format(filename: str, head: bytes) -> str:
     """Name of the format in `FORMATS`. `head`: the first bytes of the file, 64 KiB or all of it.
 
     Raises ImportRefused for an empty file, an unknown ending, and anything that is not text: archives, spreadsheets,
     pickles, images, UTF-16 without its mark.
     """
+    if bluesky_car.MARK in head[:CAR_HEADER]:
+        return "bluesky_car"
     _refuse_known_binaries(head)
     encoding, mark = encoding_of(head)
     errors = "surrogateescape" if encoding == "utf-8" else "ignore"
@@ -52,12 +81,38 @@ def detect_format(filename: str, head: bytes) -> str:
     if not text.strip():
         raise ImportRefused("The file is empty. Choose a file with at least one post.")
     _refuse_noise(text, mark)
+    if by_content := _platform(text.lstrip(), filename.lower()):
+        return by_content
     name = filename.lower()
     found = next((key for key, entry in FORMATS.items() if name.endswith(entry.endings)), None)
     if found is None:
         endings = ", ".join(ending for entry in FORMATS.values() for ending in entry.endings)
         raise ImportRefused(f"The file's ending does not say what it is. Files that can be imported end in {endings}.")
+    if found in ("x_archive", "bluesky_car"):
+        raise ImportRefused(
+            f"The file's ending says “{FORMATS[found].label}”, but it begins differently. Export it again."
+        )
     return _json_kind(text.lstrip()) if found in ("json", "jsonl") else found
+
+
+def _platform(text: str, filename: str) -> str | None:
+    """The format of a platform, told by the fields that only it has."""
+    if text.startswith("window.YTD.tweet"):
+        return "x_archive"
+    if filename.endswith(FORMATS["text"].endings):
+        return "gpt2_simple" if gpt2_simple.END in text else None
+    begins_as = text[:2000]
+    if "isRetweet" in begins_as and "isDeleted" in begins_as:
+        return "trump_archive"
+    if not text.startswith(("{", "[")):
+        return None
+    if '"orderedItems"' in text and '"OrderedCollection"' in text:
+        return "mastodon"
+    if f'"{bluesky_json.POST}"' in text:
+        return "bluesky_json"
+    comment = all(f'"{name}"' in text for name in ("parent_id", "link_id", "body", "subreddit"))
+    submission = all(f'"{name}"' in text for name in ("selftext", "subreddit", "permalink", "title"))
+    return "reddit_dump" if comment or submission else None
 
 
 def _refuse_known_binaries(head: bytes) -> None:

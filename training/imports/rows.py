@@ -7,7 +7,7 @@ import re
 import unicodedata
 from hashlib import blake2b
 
-from training.imports.contract import DUPLICATE, NO_TEXT, TOO_SHORT, Dropped, ImportedRow, Limits, Problem, RawRow, Role
+from training.imports.contract import NO_TEXT, TOO_SHORT, Dropped, ImportedRow, Limits, Problem, RawRow, Role
 from training.imports.dates import parse_date
 
 CONTROL = re.compile("[\x01-\x08\x0b-\x1f\x7f-\x9f]")
@@ -15,16 +15,14 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
-class RowReader:
-    """Checks records one by one and remembers a 64-bit hash of each text kept, to find exact duplicates.
+NOT = frozenset(("", "0", "f", "false", "n", "no", "none", "null"))
 
-    Memory grows by some 70 bytes a row kept, so `Limits.max_rows` bounds it; two different texts share a hash with
-    probability 3e-8 in a million rows.
-    """
+
+class RowReader:
+    """Checks records one by one."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._seen: set[int] = set()
 
     def read(self, raw: RawRow) -> ImportedRow | Dropped | Problem:
         values = raw.values
@@ -38,6 +36,9 @@ class RowReader:
                 created_at=None if _blank(values.get("created_at")) else parse_date(values["created_at"]),
                 row=raw.row,
                 reply_to_text=clean_text(values.get("reply_to_text"), "reply_to_text", self._limits.max_text),
+                topic=self._label(raw, "topic"),
+                is_repost=says_yes(values.get("is_repost")),
+                is_reply=says_yes(values.get("in_reply_to")),
             )
         except ValueError as error:
             return Problem(raw.row, str(error))
@@ -53,11 +54,6 @@ class RowReader:
             return Dropped(row.row, NO_TEXT)
         if len(row.text) < self._limits.min_text:
             return Dropped(row.row, TOO_SHORT)
-        # The same words under another post are another answer.
-        key = fingerprint(row.text, row.reply_to_text)
-        if key in self._seen:
-            return Dropped(row.row, DUPLICATE)
-        self._seen.add(key)
         return None
 
 
@@ -78,6 +74,11 @@ def clean_text(value: object, role: Role, longest: int) -> str:
     if len(text) > longest:
         raise ValueError(f"the {role} is {len(text):,} characters long; at most {longest:,} can be imported")
     return text
+
+
+def says_yes(value: object) -> bool:
+    """Whether a cell means yes: a flag as exports write it ("t", "True", 1), or something where others have nothing."""
+    return bool(value) and str(value).strip().casefold() not in NOT
 
 
 def parse_score(value: object) -> float | None:

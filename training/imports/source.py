@@ -7,6 +7,7 @@ the readers ask `bad_byte` about each piece of text they take.
 from __future__ import annotations
 
 import codecs
+import io
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -37,13 +38,30 @@ def encoding_of(head: bytes) -> tuple[str, int]:
     return "utf-8", 0
 
 
-class TextSource:
-    """A stream of bytes as text. `head` is what was already taken from the stream."""
+class Rejoined(io.RawIOBase):
+    """A stream that cannot go back, with the part put back that was read to see what it is."""
 
-    def __init__(self, stream: BinaryIO, limits: Limits, head: bytes = b"") -> None:
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+        self._head, self._stream = head, stream
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._head:
+            return self._stream.read(size)
+        end = len(self._head) if size < 0 else size
+        part, self._head = self._head[:end], self._head[end:]
+        return part
+
+
+class TextSource:
+    """A stream of bytes as text."""
+
+    def __init__(self, stream: BinaryIO, limits: Limits) -> None:
         self._stream = stream
         self._limits = limits
-        head = head or read_head(stream)
+        head = read_head(stream)
         self.encoding, mark = encoding_of(head)
         errors = "surrogateescape" if self.encoding == "utf-8" else "strict"
         self._decoder = codecs.getincrementaldecoder(self.encoding)(errors)

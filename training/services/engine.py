@@ -6,20 +6,44 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from training.engine.errors import EngineError
 from training.engine.types import (
+    Answer,
     FinetuneConfig,
     FinetuneReport,
     OnStep,
+    RatedPost,
+    ReplyRanking,
     RoundInput,
     RoundOutput,
-    Sample,
-    SamplingParams,
+    TextRequest,
+    TrainingPost,
 )
 
-__all__ = ["Engine", "EngineError"]
+__all__ = ["Engine", "EngineError", "Sampler"]
+
+
+class Sampler(Protocol):
+    """Requests to one model that share batches: new ones join while others are being answered."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is unanswered."""
+        ...
+
+    def add(self, asked: TextRequest) -> None:
+        """Take a request on. Raises EngineError for one that cannot be answered; the others go on."""
+        ...
+
+    def step(self) -> list[Answer]:
+        """Write one more token of every text; returns the requests that are done. Raises EngineError."""
+        ...
+
+    def texts(self, key: str) -> list[str]:
+        """The texts of an unanswered request so far."""
+        ...
 
 
 class Engine(Protocol):
@@ -30,15 +54,18 @@ class Engine(Protocol):
         *,
         key: str,
         base: str,
-        train: Sequence[str],
-        heldout: Sequence[str],
+        train: Sequence[TrainingPost],
+        heldout: Sequence[TrainingPost],
+        heldout_authors: Sequence[TrainingPost],
         config: FinetuneConfig,
         workdir: Path,
         should_stop: Callable[[], bool],
         on_step: OnStep,
         on_samples: Callable[[int, list[str]], None],
     ) -> FinetuneReport:
-        """One slice of offline training, resumed from `workdir`. Raises EngineError."""
+        """One slice of offline training, resumed from `workdir`. `heldout` holds the newest posts, `heldout_authors`
+        those of authors that are kept out altogether. Raises EngineError.
+        """
         ...
 
     def export_finetuned(self, key: str, workdir: Path) -> Path:
@@ -49,6 +76,20 @@ class Engine(Protocol):
         """One round of online training. Raises EngineError."""
         ...
 
-    def generate(self, model: Path, prompts: Sequence[str], params: SamplingParams) -> list[Sample]:
-        """One sample per prompt. Raises EngineError."""
+    def sampler(self, model: Path) -> Sampler:
+        """A batch for requests to the model in a folder. Raises EngineError."""
+        ...
+
+    def train_critics(
+        self, model: Path, learned: Sequence[RatedPost], heldout: Sequence[RatedPost], *, seed: int
+    ) -> dict[str, Any]:
+        """Train the critics of the model in a folder, which has `learned` from some posts only; both are in order of
+        time. Writes their files into the folder; returns their figures. Raises EngineError.
+        """
+        ...
+
+    def rank_replies(
+        self, model: Path, critics: Path, contexts: Sequence[str], *, candidates: int, seed: int
+    ) -> list[ReplyRanking]:
+        """As many candidates for each context, ranked by the critics in the folder `critics`. Raises EngineError."""
         ...

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -11,10 +16,10 @@ from django.db import transaction
 
 from accounts import clock
 from accounts.doorbell import ring
-from training import artifacts, configs
-from training.engine.types import FinetuneReport
+from training import artifacts, configs, history
+from training.engine.types import FinetuneReport, TrainingPost
 from training.models import Example, ModelVersion, Run
-from training.services import runs, versions
+from training.services import critics, runs, versions
 from training.services.engine import Engine
 from training.services.telemetry import Recorder
 
@@ -25,21 +30,50 @@ LOOK_EVERY = 1.0
 HELDOUT_SHARE = 0.1
 
 
-def split(run: Run) -> tuple[list[str], list[str]]:
-    """The run's texts: all but the newest tenth to train on, the newest tenth held out. Rows without a time count in
-    file order.
+MEMORISATION = ("memorised_rate", "longest_shared_run", "longest_shared_words")
+FEWEST_AUTHORS = 10
+"""With fewer known authors, keeping some out altogether would tell more of them than of authors in general."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A run's posts: to train on, the newest held out, and those of authors kept out altogether."""
+
+    train: list[TrainingPost]
+    heldout: list[TrainingPost]
+    heldout_authors: list[TrainingPost]
+
+
+def split(run: Run) -> Split:
+    """All posts of some authors are kept out, where enough authors are known; of the rest, the newest tenth."""
+    posts = history.training_posts(run)
+    strangers = _kept_out(posts, configs.finetune(run.config).heldout_author_share)
+    rest = [post for post in posts if post.conditions.author not in strangers]
+    heldout = max(1, round(len(rest) * HELDOUT_SHARE))
+    return Split(rest[:-heldout], rest[-heldout:], [p for p in posts if p.conditions.author in strangers])
+
+
+def _kept_out(posts: Sequence[TrainingPost], share: float) -> set[str]:
+    """Authors who wrote about `share` of the posts together, by the hash of their names: a dataset that grows keeps
+    its strangers.
     """
-    rows = Example.objects.filter(dataset=run.dataset_id, may_learn=True).order_by("posted_at", "position")
-    texts = list(rows.values_list("text", flat=True))
-    heldout = max(1, round(len(texts) * HELDOUT_SHARE))
-    return texts[:-heldout], texts[-heldout:]
+    written = Counter(post.conditions.author for post in posts if post.conditions.author)
+    if share <= 0 or len(written) < FEWEST_AUTHORS:
+        return set()
+    room = share * len(posts)
+    kept: set[str] = set()
+    for author in sorted(written, key=lambda name: hashlib.sha256(name.encode()).digest()):
+        if written[author] <= room:
+            kept.add(author)
+            room -= written[author]
+    return kept or {min(written, key=lambda name: (written[name], name))}
 
 
 def advance(run: Run, engine: Engine) -> None:
     """Train one slice. A kill at any moment costs at most the slice: the next one resumes from the last checkpoint."""
     if run.started_at is None and runs.obey(run):
         return
-    train, heldout = split(run)
+    posts = split(run)
     workdir = artifacts.work_folder("finetune", run.pk)
     runs.mark_running(run)
     watch = _Watch(run)
@@ -47,8 +81,9 @@ def advance(run: Run, engine: Engine) -> None:
         report = engine.finetune(
             key=str(run.pk),
             base=run.bot.base_model,
-            train=train,
-            heldout=heldout,
+            train=posts.train,
+            heldout=posts.heldout,
+            heldout_authors=posts.heldout_authors,
             config=configs.finetune(run.config),
             workdir=workdir,
             should_stop=watch,
@@ -59,7 +94,7 @@ def advance(run: Run, engine: Engine) -> None:
         "step": report.step,
         "total": report.total_steps,
         "best_heldout_loss": report.best_heldout_loss,
-    }
+    } | _mishaps(report)
     if watch.lost or not runs.renew(run):
         return
     if report.finished or watch.wish == Run.Wish.STOP:
@@ -94,23 +129,56 @@ class _Watch:
 def _finish(run: Run, engine: Engine, report: FinetuneReport, progress: dict[str, Any], *, stopped: bool) -> None:
     workdir = artifacts.work_folder("finetune", run.pk)
     progress |= {"reason": report.reason}
+    for key, reason in report.quarantined.items():
+        Example.objects.filter(pk=key).update(quarantined=reason[:300])
     if report.best_heldout_loss is None:
         progress["reason"] = "It was stopped before its first evaluation, so there was no model to keep."
         runs.release(run, state=Run.State.STOPPED, finished_at=clock.now(), progress=progress)
         shutil.rmtree(workdir, ignore_errors=True)
         return
     existing = ModelVersion.objects.filter(run=run).first()  # a kill between storing the version and ending the run
-    version = existing or versions.create_version(
+    version = existing or _make_version(run, engine, report, engine.export_finetuned(str(run.pk), workdir))
+    if _end(run, version, progress, stopped=stopped):
+        shutil.rmtree(workdir, ignore_errors=True)
+
+
+def _make_version(run: Run, engine: Engine, report: FinetuneReport, folder: Path) -> ModelVersion:
+    posts = split(run)
+    judged = critics.train(run, engine, folder, posts.train, [*posts.heldout, *posts.heldout_authors])
+    return versions.create_version(
         run.bot,
-        engine.export_finetuned(str(run.pk), workdir),
+        folder,
         kind=ModelVersion.Kind.OFFLINE,
         run=run,
         parent=None,
         base=run.bot.base_model,
-        metrics={"heldout_loss": report.best_heldout_loss, "step": report.best_step, "reason": report.reason},
+        metrics={"heldout_loss": report.best_heldout_loss, "step": report.best_step, "reason": report.reason}
+        | _measured(report),
+        report=_reported(report) | judged,
     )
-    if _end(run, version, progress, stopped=stopped):
-        shutil.rmtree(workdir, ignore_errors=True)
+
+
+def _mishaps(report: FinetuneReport) -> dict[str, Any]:
+    """What went wrong and was mended: how many posts are left out, and sentences."""
+    mishaps = {"quarantined": len(report.quarantined), "notes": list(report.notes)}
+    return {name: value for name, value in mishaps.items() if value}
+
+
+def _measured(report: FinetuneReport) -> dict[str, Any]:
+    """Further numbers of the version that was kept."""
+    numbers = {name: report.memorisation[name] for name in MEMORISATION if name in report.memorisation}
+    if report.best_heldout_author_loss is not None:
+        numbers["heldout_author_loss"] = report.best_heldout_author_loss
+    return numbers
+
+
+def _reported(report: FinetuneReport) -> dict[str, Any]:
+    told = {
+        "memorisation": dict(report.memorisation),
+        "quarantined": dict(report.quarantined),
+        "notes": list(report.notes),
+    }
+    return {name: value for name, value in told.items() if value}
 
 
 @transaction.atomic

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import time
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,14 +13,23 @@ from django.db import transaction
 
 from accounts import audit, clock
 from accounts.doorbell import ring
+from accounts.tenancy import tenant
+from bots import live
 from bots.models import Bot
 from training import artifacts, configs
 from training.artifacts import ArtifactError
+from training.engine.types import LengthLimit, Sample, TextRequest
 from training.models import Generation, ModelVersion
 from training.services import versions
-from training.services.engine import Engine, EngineError
+from training.services.engine import Engine, EngineError, Sampler
 
 MOST_AT_ONCE = 64
+OPEN_SECONDS = 10.0
+"""How long a batch takes new requests on."""
+
+LOOK_SECONDS = 0.2
+"""Between two looks for new requests, and between two messages to watchers."""
+
 ANSWER = "training.tasks.gpu_answer_generation"
 
 
@@ -52,20 +63,107 @@ def request_generation(
 
 
 def answer_generation(generation_id: UUID | str, engine: Engine) -> None:
-    """Draw the texts that a request asks for. Answering twice gives the same texts: the seed is part of the request."""
-    generation = Generation.objects.select_related("version", "bot__connection").get(pk=generation_id)
-    if generation.state != Generation.State.QUEUED or generation.version is None:
-        return
-    fields: dict[str, Any]
-    try:
-        samples = engine.generate(
-            artifacts.local_folder(generation.version.folder, generation.version.checksum),
-            [generation.prompt] * generation.count,
-            configs.sampling(generation.params),
-        )
-    except (EngineError, ArtifactError) as error:
-        fields = {"state": Generation.State.FAILED, "error": str(error)[:500]}
-    else:
-        rows = [{"text": s.text, "logprob": s.logprob, "ended": s.ended, "tokens": len(s.token_ids)} for s in samples]
-        fields = {"state": Generation.State.DONE, "samples": rows}
-    Generation.objects.filter(pk=generation.pk, state=Generation.State.QUEUED).update(finished_at=clock.now(), **fields)
+    """Draw the texts that a request asks for, and those of every other request for the same weights that waits or comes
+    meanwhile. Answering twice gives the same texts: the seed is part of the request.
+    """
+    generation = Generation.objects.select_related("version").get(pk=generation_id)
+    if generation.state == Generation.State.QUEUED and generation.version is not None:
+        _Batch(generation.version, engine).run()
+
+
+class _Batch:
+    """Requests for one version's weights, answered together.
+
+    None is taken on after `OPEN_SECONDS`: then the batch ends with those it has, and requests for other versions, whose
+    bells wait behind it, have their turn.
+    """
+
+    def __init__(self, version: ModelVersion, engine: Engine) -> None:
+        self._version, self._engine = version, engine
+        self._sampler: Sampler | None = None
+        self._open: dict[str, Generation] = {}
+        self._told: dict[str, list[str]] = {}
+
+    def run(self) -> None:
+        """Until everything that was taken on is answered."""
+        opened = looked = time.monotonic()
+        self._take()
+        while self._sampler is not None and self._sampler.busy:
+            try:
+                answers = self._sampler.step()
+            except EngineError as error:
+                for key in list(self._open):
+                    _settle(self._open.pop(key), _failure(error))
+                return
+            for answer in answers:
+                _settle(self._open.pop(answer.key), _done(answer.samples))
+            if time.monotonic() - looked >= LOOK_SECONDS:
+                looked = time.monotonic()
+                if looked - opened < OPEN_SECONDS:
+                    self._take()
+                self._tell()
+
+    def _take(self) -> None:
+        """Take on what is waiting, oldest first. A request that cannot be answered fails alone."""
+        # everyone: bots of several organizations may speak with the same weights; each row is settled in its tenant.
+        waiting = Generation.everyone.filter(state=Generation.State.QUEUED, version__checksum=self._version.checksum)
+        new = waiting.exclude(pk__in=list(self._open)).select_related("bot__connection", "version")
+        for generation in new.order_by("created_at"):
+            try:
+                sampler = self._sampler = self._sampler or self._engine.sampler(
+                    artifacts.local_folder(self._version.folder, self._version.checksum)
+                )
+                sampler.add(_request(generation))
+            except (EngineError, ArtifactError, ValidationError) as error:
+                _settle(generation, _failure(error))
+            else:
+                self._open[str(generation.pk)] = generation
+
+    def _tell(self) -> None:
+        """Show watchers how far the texts have come."""
+        assert self._sampler is not None
+        for key, generation in self._open.items():
+            texts = self._sampler.texts(key)
+            if texts != self._told.get(key):
+                self._told[key] = texts
+                news = {"type": "generation", "generation": key, "state": generation.state, "texts": texts}
+                live.tell(generation.bot_id, news)
+
+
+def _request(generation: Generation) -> TextRequest:
+    connection = generation.bot.connection
+    return TextRequest(
+        key=str(generation.pk),
+        prompts=(generation.prompt,) * generation.count,
+        params=configs.sampling(generation.params),
+        limit=LengthLimit(connection.capabilities.max_length, connection.face.count),
+        owner=str(generation.organization_id),
+    )
+
+
+def _done(samples: Sequence[Sample]) -> dict[str, Any]:
+    rows = [
+        {
+            "text": sample.text,
+            "logprob": sample.logprob,
+            "ended": sample.ended,
+            "tokens": len(sample.token_ids),
+            "pieces": [list(pair) for pair in zip(sample.pieces, sample.token_logprobs, strict=False)],
+        }
+        for sample in samples
+    ]
+    return {"state": Generation.State.DONE, "samples": rows}
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    words = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
+    return {"state": Generation.State.FAILED, "error": words[:500]}
+
+
+def _settle(generation: Generation, fields: dict[str, Any]) -> None:
+    """The first answer counts; a second one would be the same."""
+    with tenant(generation.organization_id):
+        queued = Generation.objects.filter(pk=generation.pk, state=Generation.State.QUEUED)
+        if queued.update(finished_at=clock.now(), **fields):
+            news = {"type": "generation", "generation": str(generation.pk), "state": fields["state"]}
+            live.tell(generation.bot_id, news)

@@ -7,7 +7,9 @@ from __future__ import annotations
 import random
 import shutil
 import time
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from django.db import transaction
@@ -18,21 +20,25 @@ from bots.services.posts import Draft, propose_posts
 from faces.contract import OutgoingImage
 from training import artifacts, configs, history
 from training.configs import OnlineRunConfig
-from training.engine.types import Proposal, RoundInput, RoundOutput
-from training.models import ModelVersion, Round, Run
-from training.services import runs, versions
+from training.engine.types import LengthLimit, Proposal, RoundInput, RoundOutput
+from training.models import Canary, ModelVersion, Round, Run
+from training.services import canaries, reconfiguration, runs, versions
 from training.services.engine import Engine, EngineError
 from training.services.telemetry import Recorder
 
 SAMPLES_SHOWN = 8
 FRUITLESS_ROUNDS = 3
+ROLLED_BACK = "rolled_back"
+"""In the report of a round that ended with a roll-back: the reason."""
 
 
 def is_due(run: Run, config: OnlineRunConfig) -> bool:
     """Whether a round has something to learn from, or the queue nothing left to say."""
-    last = run.rounds.order_by("-number").first()
-    if last is None:
+    latest = list(run.rounds.order_by("-number")[:2])
+    # What a roll-back took out of the queue is made up for at once; not for ever, should one follow the other.
+    if not latest or [ROLLED_BACK in each.report for each in latest] in ([True], [True, False]):
         return True
+    last = latest[0]
     fresh = history.rewarded_count(run.bot) - last.scored_posts
     if fresh >= config.min_new_scores and history.upcoming_count(run.bot) < config.queue_ahead:
         return True
@@ -83,11 +89,10 @@ def _play(run: Run, config: OnlineRunConfig, engine: Engine) -> None:
     number = 0 if last is None else last.number + 1
     workdir = artifacts.work_folder("rounds", run.pk)
     shutil.rmtree(workdir / "model", ignore_errors=True)
-    policy, reference = versions_of(run)
-    round_input = _input(run, config, number, last, policy, reference)
-    renewing = _Renewing(run)
-    output = engine.run_round(round_input, renewing)
-    _book(run, round_input, output, policy, reference, time.monotonic() - began)
+    speakers = _speakers(run)
+    round_input = _input(run, config, number, last, speakers)
+    output = engine.run_round(round_input, _Renewing(run))
+    _book(run, config, round_input, output, speakers, time.monotonic() - began)
 
 
 class _Renewing:
@@ -103,35 +108,71 @@ class _Renewing:
             runs.renew(self.run)
 
 
-def versions_of(run: Run) -> tuple[ModelVersion, ModelVersion]:
-    """The policy (the bot's current version, so that a roll-back counts at once) and its frozen reference (the
-    lineage's fine-tuned start).
+@dataclass(frozen=True)
+class _Speakers:
+    """Who writes the posts of a round: `policy` learns (the version on trial while there is a `trial`), `stable` is
+    what it is tried against, and `reference` the lineage's frozen fine-tuned start.
     """
-    policy = versions.current_version(run.bot) or run.start_version
+
+    policy: ModelVersion
+    stable: ModelVersion
+    reference: ModelVersion
+    trial: Canary | None
+
+
+def _speakers(run: Run) -> _Speakers:
+    policy, reference = versions_of(run)
+    trial = canaries.running(run.bot)
+    return _Speakers(policy, trial.against if trial else policy, reference, trial)
+
+
+def versions_of(run: Run) -> tuple[ModelVersion, ModelVersion]:
+    """The policy (the version on trial, else the bot's current one, so that a roll-back counts at once) and its frozen
+    reference (the lineage's fine-tuned start).
+    """
+    trial = canaries.running(run.bot)
+    policy = trial.version if trial else versions.current_version(run.bot) or run.start_version
     assert policy is not None
     assert run.start_version is not None  # the database's check on online runs
     return policy, history.origin_of(run.start_version)
 
 
-def _input(
-    run: Run, config: OnlineRunConfig, number: int, last: Round | None, policy: ModelVersion, reference: ModelVersion
-) -> RoundInput:
+def _input(run: Run, config: OnlineRunConfig, number: int, last: Round | None, speakers: _Speakers) -> RoundInput:
     wanted = max(0, config.queue_ahead - history.upcoming_count(run.bot))
     baseline = _baseline_posts(run, config, wanted)
+    policy_posts = _policy_posts(config, wanted - baseline, speakers.trial)
+    on_trial = speakers.trial is not None or config.canary_share > 0
+    scored = history.scored_posts(run.bot)
+    connection = run.bot.connection
     return RoundInput(
         number=number,
-        policy=artifacts.local_folder(policy.folder, policy.checksum),
-        reference=artifacts.local_folder(reference.folder, reference.checksum),
+        policy=_folder(speakers.policy),
+        reference=_folder(speakers.reference),
         workdir=artifacts.work_folder("rounds", run.pk),
         history=history.historic_posts(run),
-        scored=history.scored_posts(run.bot),
+        scored=canaries.marked(scored, speakers.trial) if speakers.trial else scored,
         published_texts=history.spoken_texts(run.bot),
-        learning_posts=wanted - baseline,
+        learning_posts=policy_posts,
         baseline_posts=baseline,
         config=config.engine(),
         seed=_seed(run, config) + number,
         state=last.engine_state if last else {},
+        decisions=history.decisions(run.bot),
+        stable=_folder(speakers.stable) if on_trial else None,
+        stable_posts=wanted - baseline - policy_posts,
+        limit=LengthLimit(connection.capabilities.max_length, connection.face.count),
     )
+
+
+def _folder(version: ModelVersion) -> Path:
+    return artifacts.local_folder(version.folder, version.checksum)
+
+
+def _policy_posts(config: OnlineRunConfig, learning_posts: int, trial: Canary | None) -> int:
+    """How many of the learning posts the policy writes: all, but for its share where it is, or will be, on trial."""
+    if trial is not None:
+        return canaries.posts_owed(trial, learning_posts)
+    return round(config.canary_share * learning_posts) if config.canary_share else learning_posts
 
 
 def _seed(run: Run, config: OnlineRunConfig) -> int:
@@ -154,63 +195,140 @@ def _baseline_posts(run: Run, config: OnlineRunConfig, wanted: int) -> int:
 
 @transaction.atomic
 def _book(
-    run: Run,
-    told: RoundInput,
-    output: RoundOutput,
-    policy: ModelVersion,
-    reference: ModelVersion,
-    seconds: float,
+    run: Run, config: OnlineRunConfig, told: RoundInput, output: RoundOutput, speakers: _Speakers, seconds: float
 ) -> None:
     """Everything a round leaves in the database, at once: its row, metrics, the version it made and the proposed
     posts. Nothing, when the lease was lost or a person chose another version meanwhile.
     """
-    if not runs.hold(run) or versions_of(run)[0].pk != policy.pk:
+    if not runs.hold(run):
         return
-    number, version = told.number, None
-    if output.model is not None:
-        version = versions.create_version(
-            run.bot,
-            output.model,
-            kind=ModelVersion.Kind.ONLINE,
-            run=run,
-            parent=policy,
-            base=policy.base,
-            metrics=output.metrics,
-        )
-        versions.make_current(version.pk)
-    Round.objects.create(
+    canaries.hold_speaker(run.bot_id)
+    if versions_of(run)[0].pk != speakers.policy.pk:
+        return
+    last = run.rounds.order_by("-number").first()
+    said = [*(reconfiguration.told(run, last.config) if last else ()), *output.decisions]
+    rolled_back = _judge(run, config, output, speakers, said)
+    version = None
+    if output.model is not None and not rolled_back:
+        version = _new_version(run, output.model, output, speakers)
+        _introduce(version, config, speakers, said)
+    row = Round.objects.create(
         run=run,
-        number=number,
+        number=told.number,
         config=run.config,
-        decisions=list(output.decisions),
+        decisions=said,
         metrics=output.metrics,
+        report=output.report | ({ROLLED_BACK: rolled_back} if rolled_back else {}),
         engine_state=output.state,
         scored_posts=len(told.scored),
         version=version,
         seconds=seconds,
         finished_at=clock.now(),
     )
+    proposals = [each for each in output.proposals if not (rolled_back and _speaker(each) == "policy")]
+    _record(row, output, proposals)
+    _propose(row, told, proposals, speakers)
+
+
+def _judge(run: Run, config: OnlineRunConfig, output: RoundOutput, speakers: _Speakers, said: list[str]) -> str:
+    """End the trial that is decided, and roll back what the engine says has grown worse. Returns why something was
+    rolled back, or "".
+    """
+    trial = canaries.running(run.bot)
+    if trial is not None:
+        trial.report = output.report.get("canary") or {}
+        trial.save(update_fields=["report"])
+        decided = canaries.verdict(trial, output.report, config.canary_posts)
+        if decided is not None:
+            state, reason = decided
+            if state == Canary.State.ROLLED_BACK:
+                canaries.roll_back(trial.pk, reason)
+                said.append(f"{trial.version} was rolled back, {trial.against} speaks for all posts. {reason}")
+                return reason
+            versions.promote_trial(trial.pk, reason)
+            said.append(f"{trial.version} takes over from {trial.against}. {reason}")
+    wanted = output.report.get("rollback")
+    return _roll_back_to_best(run, wanted, speakers.policy, said) if wanted else ""
+
+
+def _roll_back_to_best(run: Run, wanted: dict[str, Any], policy: ModelVersion, said: list[str]) -> str:
+    reason = str(wanted["reason"])
+    better = versions.writer_of(run.bot, wanted.get("best_posts", ()))
+    if better is None or better.pk == policy.pk:
+        said.append("No earlier version is left to roll back to.")
+        return ""
+    versions.make_current(better.pk)
+    said.append(f"Rolled back from {policy} to {better}.")
+    return reason
+
+
+def _new_version(run: Run, folder: Path, output: RoundOutput, speakers: _Speakers) -> ModelVersion:
+    return versions.create_version(
+        run.bot,
+        folder,
+        kind=ModelVersion.Kind.ONLINE,
+        run=run,
+        parent=speakers.policy,
+        base=speakers.policy.base,
+        metrics=output.metrics,
+        report=output.report,
+    )
+
+
+def _introduce(version: ModelVersion, config: OnlineRunConfig, speakers: _Speakers, said: list[str]) -> None:
+    """A new version joins the trial that is under way, goes on trial itself, or takes over at once."""
+    trial = canaries.running(version.bot)
+    if trial is not None:
+        canaries.move_on(trial, version)
+    elif config.canary_share > 0:
+        canaries.begin(version, speakers.policy, config.canary_share)
+        said.append(
+            f"{version} goes on trial against {speakers.policy}: it writes {config.canary_share:.0%} of the learning "
+            "posts until reactions show whether it may take over."
+        )
+    else:
+        versions.make_current(version.pk)
+
+
+def _record(row: Round, output: RoundOutput, proposals: Sequence[Proposal]) -> None:
+    run, number = row.run, row.number
     with Recorder(run) as recorder:
         recorder.on_step(number, output.metrics)
-        if written := [proposal.text for proposal in output.proposals if proposal.arm == "learning"]:
+        if written := [proposal.text for proposal in proposals if proposal.arm == "learning"]:
             recorder.on_samples(number, written[:SAMPLES_SHOWN])
-    speaking = {"learning": version or policy, "baseline": reference}
+    audit.record("round.play", run, after={"number": number, "decisions": row.decisions})
+    live.tell(run.bot_id, {"type": "round", "run": str(run.pk), "number": number, "decisions": row.decisions})
+
+
+def _propose(row: Round, told: RoundInput, proposals: Sequence[Proposal], speakers: _Speakers) -> None:
+    versions_by = {
+        "policy": row.version or speakers.policy,
+        "stable": speakers.stable,
+        "reference": speakers.reference,
+    }
+    trial = canaries.running(row.run.bot)
     # Shuffled: were one arm always to speak first, the hours would pass for a difference between the arms.
-    proposals = random.Random(told.seed).sample(output.proposals, len(output.proposals))
-    propose_posts(run.bot, [_draft(proposal, speaking[proposal.arm], run, number) for proposal in proposals])
-    audit.record("round.play", run, after={"number": number, "decisions": list(output.decisions)})
-    live.tell(run.bot_id, {"type": "round", "run": str(run.pk), "number": number, "decisions": list(output.decisions)})
+    drafts = []
+    for proposal in random.Random(told.seed).sample(proposals, len(proposals)):
+        speaker = _speaker(proposal)
+        marks = {"canary": str(trial.pk), "speaker": speaker} if trial and speaker != "reference" else {}
+        drafts.append(_draft(proposal, versions_by[speaker], row, marks))
+    propose_posts(row.run.bot, drafts)
 
 
-def _draft(proposal: Proposal, speaking: ModelVersion, run: Run, number: int) -> Draft:
+def _speaker(proposal: Proposal) -> str:
+    return "reference" if proposal.arm == "baseline" else proposal.speaker
+
+
+def _draft(proposal: Proposal, speaking: ModelVersion, row: Round, marks: dict[str, str]) -> Draft:
     return Draft(
         text=proposal.text,
         arm=proposal.arm,
         images=tuple(OutgoingImage(i.content, i.media_type, i.alt_text) for i in proposal.images),
         model_version_id=speaking.pk,
         provenance={
-            "run": str(run.pk),
-            "round": number,
+            "run": str(row.run_id),
+            "round": row.number,
             "version": speaking.number,
             "sampling": asdict(proposal.sampling),
             "logprob": proposal.logprob,
@@ -219,5 +337,7 @@ def _draft(proposal: Proposal, speaking: ModelVersion, run: Run, number: int) ->
             "beaten": [list(pair) for pair in proposal.beaten],
             "nearest_text": proposal.nearest_text,
             "shared_run": proposal.shared_run,
-        },
+        }
+        | ({} if proposal.toxicity is None else {"toxicity": proposal.toxicity})
+        | marks,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -20,42 +21,59 @@ from accounts.doorbell import ring
 from bots import live
 from bots.models import Bot
 from training import configs
-from training.models import Dataset, ModelVersion, Run
+from training.models import Dataset, ModelVersion, Run, RunDataset
 
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=120)
 SMALLEST_DATASET = 20
+MOST_WEIGHT = 1000.0
 MOST_STUMBLES = 3
 ADVANCE = "training.tasks.gpu_advance_run"
 
 
 def start_finetune(
-    bot: Bot, dataset: Dataset, config: dict[str, Any] | None = None, *, then_online: dict[str, Any] | None = None
+    bot: Bot,
+    sources: Dataset | Mapping[Dataset, float],
+    config: dict[str, Any] | None = None,
+    *,
+    then_online: dict[str, Any] | None = None,
 ) -> Run:
-    """Start fine-tuning the bot's base model on a dataset; `then_online` starts online learning from the result.
+    """Start fine-tuning the bot's base model on a dataset, or on several with their weights; `then_online` starts
+    online learning from the result.
 
-    Raises ValidationError when the dataset is not ready, too small or may not be learned from, the configuration is
-    wrong, or another run of this bot is under way.
+    Raises ValidationError when a dataset is not ready or may not be learned from, they are too small together, a
+    weight or the configuration is wrong, or another run of this bot is under way.
     """
-    if dataset.bot_id != bot.pk or dataset.state != Dataset.State.READY:
-        raise ValidationError({"dataset": "Choose a dataset of this bot that has been imported."})
-    if not dataset.may_learn:
-        # Outside of any transaction of ours: the refusal must not take its line in the log back with it.
-        audit.record("run.refused", dataset, after={"reason": "may_learn is off"})
-        raise ValidationError({"dataset": "Nobody has recorded that a model may learn from this dataset (may_learn)."})
-    if dataset.example_count < SMALLEST_DATASET:
-        raise ValidationError(
-            {
-                "dataset": f"The dataset has {dataset.example_count} posts; "
-                f"fine-tuning needs at least {SMALLEST_DATASET}."
-            }
-        )
+    weights = {sources: 1.0} if isinstance(sources, Dataset) else dict(sources)
+    _check_sources(bot, weights)
     full = configs.as_json(configs.finetune(config or {}))
     if then_online is not None:
         _check_reactions(bot)
         then_online = configs.as_json(configs.online(then_online))
-    return _start(Run(bot=bot, kind=Run.Kind.OFFLINE, dataset=dataset, config=full, then_online=then_online))
+    return _start(Run(bot=bot, kind=Run.Kind.OFFLINE, config=full, then_online=then_online), weights)
+
+
+def _check_sources(bot: Bot, weights: Mapping[Dataset, float]) -> None:
+    if not weights:
+        raise ValidationError({"dataset": "Fine-tuning needs a dataset: choose one, or upload posts first."})
+    for dataset, weight in weights.items():
+        if dataset.bot_id != bot.pk or dataset.state != Dataset.State.READY:
+            raise ValidationError({"dataset": "Choose a dataset of this bot that has been imported."})
+        if not 0 < weight <= MOST_WEIGHT:  # also refuses NaN
+            raise ValidationError(
+                {"dataset": f"The weight of “{dataset}” must be above 0 and at most {MOST_WEIGHT:g}."}
+            )
+        if not dataset.may_learn:
+            # Outside of any transaction of ours: the refusal must not take its line in the log back with it.
+            audit.record("run.refused", dataset, after={"reason": "may_learn is off"})
+            raise ValidationError(
+                {"dataset": "Nobody has recorded that a model may learn from this dataset (may_learn)."}
+            )
+    posts = sum(dataset.example_count for dataset in weights)
+    if posts < SMALLEST_DATASET:
+        have = "The dataset has" if len(weights) == 1 else "The datasets together have"
+        raise ValidationError({"dataset": f"{have} {posts} posts; fine-tuning needs at least {SMALLEST_DATASET}."})
 
 
 def start_online(bot: Bot, start_version: ModelVersion, config: dict[str, Any] | None = None) -> Run:
@@ -70,7 +88,7 @@ def start_online(bot: Bot, start_version: ModelVersion, config: dict[str, Any] |
     _check_reactions(bot)
     full = configs.as_json(configs.online(config or {}))
     full["max_length"] = min(full["max_length"], bot.connection.capabilities.max_length)
-    return _start(Run(bot=bot, kind=Run.Kind.ONLINE, start_version=start_version, config=full))
+    return _start(Run(bot=bot, kind=Run.Kind.ONLINE, start_version=start_version, config=full), {})
 
 
 def _check_reactions(bot: Bot) -> None:
@@ -82,15 +100,18 @@ def _check_reactions(bot: Bot) -> None:
 
 
 @transaction.atomic
-def _start(run: Run) -> Run:
+def _start(run: Run, weights: Mapping[Dataset, float]) -> Run:
     try:
         with transaction.atomic():
             run.save()
+            for dataset, weight in weights.items():
+                RunDataset.objects.create(run=run, dataset=dataset, weight=weight)
     except IntegrityError:  # UNIQUE(bot) over living runs
         raise ValidationError(
             "Another run of this bot is under way: stop it first, or wait until it has finished."
         ) from None
-    audit.record("run.start", run, after={"kind": run.kind, "config": run.config})
+    learned_from = {str(dataset.pk): weight for dataset, weight in weights.items()}
+    audit.record("run.start", run, after={"kind": run.kind, "config": run.config, "datasets": learned_from})
     live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": run.state, "kind": run.kind})
     ring(ADVANCE, run.organization_id, run.pk)
     return run
@@ -132,7 +153,7 @@ def claim_run(run_id: UUID | str) -> Run | None:
     taken = Run.objects.filter(free, pk=run_id, state__in=[Run.State.QUEUED, Run.State.RUNNING]).update(
         fence=F("fence") + 1, owner=f"{socket.gethostname()}:{os.getpid()}", lease_until=Now() + LEASE
     )
-    return Run.objects.select_related("bot__connection", "dataset", "start_version").get(pk=run_id) if taken else None
+    return Run.objects.select_related("bot__connection", "start_version").get(pk=run_id) if taken else None
 
 
 def renew(run: Run) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,13 +14,22 @@ from django.db.models import Max
 
 from accounts import audit
 from bots import live
-from bots.models import Bot
+from bots.models import Bot, Post
 from training import artifacts
-from training.models import ModelVersion, Run
+from training.models import Canary, ModelVersion, Run
+from training.services import canaries
 
 
 def create_version(
-    bot: Bot, folder: Path, *, kind: str, run: Run, parent: ModelVersion | None, base: str, metrics: dict[str, Any]
+    bot: Bot,
+    folder: Path,
+    *,
+    kind: str,
+    run: Run,
+    parent: ModelVersion | None,
+    base: str,
+    metrics: dict[str, Any],
+    report: dict[str, Any] | None = None,
 ) -> ModelVersion:
     """Store a folder of weights as the bot's next version; it is not yet current."""
     version_id = uuid4()
@@ -39,6 +50,7 @@ def create_version(
             checksum=checksum,
             size=size,
             metrics=metrics,
+            report=report or {},
         )
         audit.record("version.create", version, after={"number": version.number, "kind": kind, "checksum": checksum})
     return version
@@ -47,12 +59,18 @@ def create_version(
 @transaction.atomic
 def make_current(version_id: UUID | str) -> ModelVersion:
     """Make a version the one that its bot speaks with: promoting a new one and rolling back to an old one are the
-    same act.
+    same act. A trial that is under way ends with it, promoted when it is the trial's version.
     """
-    version = ModelVersion.locked(version_id)
+    version: ModelVersion = ModelVersion.objects.select_related("bot").get(pk=version_id)
+    canaries.hold_speaker(version.bot_id)
     before = ModelVersion.objects.filter(bot=version.bot_id, is_current=True).first()
     if before is not None and before.pk == version.pk:
+        version.is_current = True
         return version
+    if (trial := canaries.running(version.bot)) is not None:
+        won = trial.version_id == version.pk
+        state = Canary.State.PROMOTED if won else Canary.State.ENDED
+        canaries.close(trial, state, f"{audit.actor().label} made {version} current.")
     ModelVersion.objects.filter(bot=version.bot_id, is_current=True).update(is_current=False)
     version.is_current = True
     version.save(update_fields=["is_current"])
@@ -64,6 +82,23 @@ def make_current(version_id: UUID | str) -> ModelVersion:
     )
     live.tell(version.bot_id, {"type": "version", "version": str(version.pk), "number": version.number})
     return version
+
+
+@transaction.atomic
+def promote_trial(canary_id: UUID | str, reason: str = "") -> Canary:
+    """Let the version on trial take over. Raises ValidationError when the trial is over."""
+    canary = canaries.hold(canary_id)
+    canaries.close(canary, Canary.State.PROMOTED, reason or f"Promoted by {audit.actor().label}.")
+    make_current(canary.version_id)
+    return canary
+
+
+def writer_of(bot: Bot, post_keys: Sequence[str]) -> ModelVersion | None:
+    """The version that wrote most of these posts, the newest of equals; None when it is no longer there."""
+    posts = Post.objects.filter(bot=bot, pk__in=post_keys, model_version_id__isnull=False)
+    wrote = Counter(posts.values_list("model_version_id", flat=True))
+    found = ModelVersion.objects.filter(bot=bot, pk__in=wrote)
+    return max(found, key=lambda version: (wrote[version.pk], version.number), default=None)
 
 
 @transaction.atomic

@@ -14,7 +14,7 @@ from accounts.tenancy import tenant
 from training import configs
 from training.artifacts import ArtifactError
 from training.models import Dataset, Generation, Run
-from training.services import finetuning, generations, rounds, runs
+from training.services import canaries, finetuning, generations, rounds, runs
 from training.services.engine import Engine, EngineError
 
 
@@ -32,8 +32,11 @@ def advance_run(run_id: UUID | str, engine: Engine) -> None:
 
 
 def sweep_runs() -> int:
-    """Ring for every living run that has something to do and no worker, and for requests whose bell was lost."""
+    """Ring for every living run that has something to do and no worker, and for requests whose bell was lost; end
+    trials that do harm.
+    """
     rung = 0
+    canaries.sweep()
     free = Q(lease_until=None) | Q(lease_until__lt=Now())
     # everyone: beat's sweep finds the work of all organizations, then enters each one's tenant.
     for run in Run.everyone.filter(free, state__in=[Run.State.QUEUED, Run.State.RUNNING]).select_related("bot"):

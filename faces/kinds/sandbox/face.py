@@ -99,9 +99,8 @@ class SandboxFace(Face):
                 store_image(self.connection.pk, described["sha256"], image)
             return self._published(self._create(world, post, key, images))
 
-    def find(self, key: str, post: OutgoingPost) -> Published | None:
-        existing = self._posts().filter(key=key).first()
-        return self._published(existing) if existing is not None else None
+    def find(self, key: str, post: OutgoingPost, since: datetime) -> Iterable[Published]:
+        return [self._published(existing) for existing in self._posts().filter(key=key)]
 
     def delete(self, remote_id: str) -> None:
         if _is_number(remote_id):

@@ -5,8 +5,10 @@ import torch
 from torch.testing import assert_close
 
 from training.engine import algorithms
-from training.engine.algorithms import reinforce, rloo
+from training.engine.algorithms import espo, grpo, ppo, reinforce, rloo
 from training.engine.algorithms.batch import LossParams, PolicyBatch, divergence, entropy
+from training.engine.scores import window_scale
+from training.engine.types import ALGORITHM_LABELS, OnlineConfig
 
 
 def batch(logits, tokens, owner, rewards, reference=None, ended=None):
@@ -26,11 +28,27 @@ def close(actual, expected, atol=1e-9):
 
 
 def test_unknown_algorithms_are_named():
-    with pytest.raises(ValueError, match=r"'ppo'.*reinforce, reward_model_rloo"):
-        algorithms.get("ppo")
+    with pytest.raises(ValueError, match=r"'magic'.*actor_critic, bespo, best_of_n, .*reinforce, reward_model_rloo"):
+        algorithms.get("magic")
 
 
-@pytest.mark.parametrize("name", algorithms.ALGORITHMS)
+def test_the_registry_and_the_labels_for_people_name_the_same_algorithms():
+    assert set(algorithms.ALGORITHMS) == set(ALGORITHM_LABELS)
+    assert {name: each.label for name, each in algorithms.ALGORITHMS.items()} == ALGORITHM_LABELS
+    assert next(iter(ALGORITHM_LABELS)) == OnlineConfig().algorithm
+
+
+def test_what_learns_nothing_has_no_loss():
+    with pytest.raises(ValueError, match="has no loss"):
+        algorithms.get("best_of_n").loss()
+
+
+def test_the_original_has_its_own_learning_rate():
+    assert algorithms.get("reinforce").learning_rate(7e-5) == 1e-5
+    assert algorithms.get("ppo").learning_rate(7e-5) == 7e-5
+
+
+@pytest.mark.parametrize("name", [name for name in algorithms.ALGORITHMS if name != "best_of_n"])
 def test_every_algorithm_keeps_the_contract(name):
     given = batch([[0.0, 1.0], [0.5, 0.0], [0.0, 0.0]], [0, 1, 1], [0, 0, 1], [1.0, -1.0])
     loss, metrics = algorithms.get(name).loss()(given, LossParams())
@@ -38,7 +56,7 @@ def test_every_algorithm_keeps_the_contract(name):
     assert loss.shape == ()
     assert given.logits.grad is not None
     assert bool(torch.isfinite(given.logits.grad).all())
-    assert set(metrics) == {"loss", "kl", "entropy"}
+    assert metrics.keys() >= {"loss", "kl", "entropy"}
     assert all(math.isfinite(value) for value in metrics.values())
 
 
@@ -125,24 +143,45 @@ def test_reinforce_by_hand():
     close(loss, 1.5 * math.log(2) + 10 * 1e-4)
 
 
+class Toy(torch.nn.Module):
+    """Writes 3 tokens out of 6, each after a look at the ones before it."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.read, self.out = torch.nn.Embedding(7, 32), torch.nn.GRU(32, 32), torch.nn.Linear(32, 6)
+
+    def forward(self, tokens):
+        """Logits (N, 3, 6) for tokens (N, 3)."""
+        before = torch.nn.functional.pad(tokens[:, :-1], (1, 0), value=6)
+        return self.out(self.read(self.embed(before).transpose(0, 1))[0].transpose(0, 1))
+
+    @torch.no_grad()
+    def write(self, count):
+        tokens = torch.zeros(count, 3, dtype=torch.long)
+        for place in range(3):
+            tokens[:, place] = torch.distributions.Categorical(logits=self(tokens)[:, place]).sample()
+        return tokens
+
+
 def play(loss_function, updates=40):
-    """The toy of the original system: posts of 3 tokens out of 6, reward the share of token 0; mean of first and last
-    five.
+    """The toy of the original system: the reward is the share of token 0, scaled by the window; 24 samples an update,
+    Adam at 1e-2. Mean reward of the first and the last five updates.
     """
     torch.manual_seed(0)
-    table = torch.zeros(3, 6, requires_grad=True)
-    optimizer = torch.optim.Adam([table], lr=1e-2 * 20)
-    means = []
+    toy = Toy()
+    optimizer = torch.optim.Adam(toy.parameters(), lr=1e-2)
+    stream, means = [], []
     for _ in range(updates):
-        tokens = torch.distributions.Categorical(logits=table.detach().expand(24, 3, 6)).sample()
+        tokens = toy.write(24)
         rewards = (tokens == 0).float().mean(dim=1)
+        stream += rewards.tolist()
         means.append(float(rewards.mean()))
         given = PolicyBatch(
-            logits=table.expand(24, 3, 6).reshape(72, 6),
+            logits=toy(tokens).reshape(72, 6),
             reference_logits=torch.zeros(72, 6),
             tokens=tokens.reshape(72),
             owner=torch.arange(24).repeat_interleave(3),
-            rewards=rewards,
+            rewards=torch.tensor(window_scale(stream)[-24:], dtype=torch.float32),
             ended=torch.ones(24, dtype=torch.bool),
         )
         optimizer.zero_grad()
@@ -151,8 +190,9 @@ def play(loss_function, updates=40):
     return sum(means[:5]) / 5, sum(means[-5:]) / 5
 
 
-@pytest.mark.parametrize("loss_function", [rloo.loss, reinforce.loss])
-def test_both_learn_the_toy(loss_function):
+@pytest.mark.parametrize("loss_function", [rloo.loss, reinforce.loss, ppo.loss, grpo.loss, espo.loss])
+def test_all_learn_the_toy_of_the_original(loss_function):
     first, last = play(loss_function)
-    assert first < 0.45
-    assert last > 0.95
+    # The original's own figures were .25 and 1.00; an untrained toy earns 1/6.
+    assert first == pytest.approx(0.25, abs=0.08)
+    assert last == pytest.approx(1.0, abs=0.01)

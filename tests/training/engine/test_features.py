@@ -104,6 +104,39 @@ def test_history_that_predicts_is_trusted_and_orders_new_posts(model, tmp_path):
     assert known.prior().mean[-2] == basis.HISTORY_WEIGHT
 
 
+def test_beliefs_are_in_proportion_to_what_the_components_vary():
+    texts = writers.invented_posts(80, seed=6)
+    rng = np.random.default_rng(0)
+    pooled = rng.standard_normal((80, 3)) * [3.0, 1.0, 0.0]
+    space = FeatureSpace.fit(texts, Encoding(pooled, tuple(np.zeros(2) for _ in texts)), slice(0, 80), seed=0)
+    variance = np.array([*np.sort(np.linalg.eigvalsh(np.cov(pooled[:, :2].T)))[::-1], 0.0])
+    assert_allclose(space.importance[:3], np.maximum(variance / variance.mean(), 1e-3), rtol=1e-6)
+    assert_allclose(space.importance[space.kinds == 1].mean(), 1.0, atol=0.05)
+    assert (space.importance[space.kinds >= 2] == 1.0).all()
+
+
+def test_what_people_write_is_told_from_what_the_reference_writes(model, tmp_path):
+    people = [HistoricPost(" ".join(["thus", *text.split()[:4]])) for text in writers.invented_posts(160, seed=3)]
+    made = basis.prepare(model, people, writers.CONFIG, tmp_path)
+    texts = writers.invented_posts(60, seed=9)
+    alike = [" ".join(["thus", *text.split()[:4]]) for text in texts]
+    columns = made.columns([*texts, *alike], encode(model, [*texts, *alike]))
+    assert columns.shape == (120, made.width)
+    assert columns[60:, -3].mean() > columns[:60, -3].mean() + 1.0
+    assert made.prior().mean[-3] == basis.REALISM_WEIGHT
+
+
+def test_a_signal_of_the_past_alone_is_not_trusted(model, tmp_path):
+    texts = writers.invented_posts(200, seed=3)
+    # Of the last four fifths nobody could have foretold anything.
+    rng = np.random.default_rng(1)
+    scores = [
+        writers.likes_fruit(text) if place < 40 else float(rng.standard_normal()) for place, text in enumerate(texts)
+    ]
+    faded = [HistoricPost(text, score) for text, score in zip(texts, scores, strict=True)]
+    assert basis.prepare(model, faded, writers.CONFIG, tmp_path).history.trust < 0.5
+
+
 @pytest.mark.parametrize("scores", [[None] * 160, [1.0] * 160, [0.0, 1.0] * 20 + [None] * 120])
 def test_history_without_enough_to_say_is_silent(model, tmp_path, scores):
     posts = [HistoricPost(text, score) for text, score in zip(writers.invented_posts(160, 3), scores, strict=True)]

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from training.engine import checkpoints, finetune
 from training.engine.errors import CorruptWeights, TrainingDiverged
 from training.engine.finetune import Finetune
 from training.engine.models.causal import CausalLanguageModel
-from training.engine.types import FinetuneConfig, FinetuneReport
+from training.engine.types import FinetuneConfig, FinetuneReport, TrainingPost
 
 CONFIG = FinetuneConfig(
     learning_rate=3e-3,
@@ -32,6 +32,10 @@ CONFIG = FinetuneConfig(
     samples_per_evaluation=2,
 )
 Build = Callable[..., Finetune]
+
+
+def as_posts(texts: Sequence[str]) -> list[TrainingPost]:
+    return [TrainingPost(text) for text in texts]
 
 
 def never() -> bool:
@@ -54,7 +58,7 @@ def weights(training: Finetune) -> dict[str, list[float]]:
 @pytest.fixture
 def build(tiny_model_folder: Path, tmp_path: Path, posts: list[str]) -> Build:
     def make(workdir: str = "run", config: FinetuneConfig = CONFIG) -> Finetune:
-        return Finetune(tiny_model_folder, posts[:6], posts[6:], config, tmp_path / workdir)
+        return Finetune(tiny_model_folder, as_posts(posts[:6]), as_posts(posts[6:]), config, tmp_path / workdir)
 
     return make
 
@@ -89,7 +93,7 @@ def test_it_reports_every_step_and_evaluation(build: Build) -> None:
     report = training.run(
         never, lambda s, m: seen.append((s, tuple(sorted(m)))), lambda s, texts: drawn.append((s, len(texts)))
     )
-    evaluation = ("heldout_loss", "perplexity")
+    evaluation = ("heldout_loss", "longest_shared_run", "longest_shared_words", "memorised_rate", "perplexity")
     step = ("gradient_norm", "learning_rate", "loss", "tokens_per_second")
     expected = [(0, evaluation)]
     for number in range(1, training.total_steps + 1):
@@ -140,11 +144,11 @@ def test_a_killed_process_goes_on_to_the_same_weights(
 import os, signal, sys
 import torch
 from pathlib import Path
-from tests.training.engine.test_finetune import CONFIG, quiet, stop_after
+from tests.training.engine.test_finetune import CONFIG, as_posts, quiet, stop_after
 from tests.training.engine.conftest import POSTS
 from training.engine.finetune import Finetune
 torch.set_num_threads(1)
-training = Finetune(Path(sys.argv[1]), POSTS[:6], POSTS[6:], CONFIG, Path(sys.argv[2]))
+training = Finetune(Path(sys.argv[1]), as_posts(POSTS[:6]), as_posts(POSTS[6:]), CONFIG, Path(sys.argv[2]))
 training.run(stop_after(5), quiet)
 def die(step, metrics):
     if step == 8:
@@ -233,7 +237,7 @@ def test_it_stops_early_and_exports_the_best_step(build: Build, tmp_path: Path) 
     assert "not improved" in report.reason
     assert report.best_heldout_loss == min(losses.values()) == losses[report.best_step]
     # What is exported is the best step's model, also by a process that only read the checkpoint.
-    assert Finetune(tmp_path / "best", ["a", "b"], ["c"], CONFIG, tmp_path / "x").model.weights().keys()
+    assert CausalLanguageModel.load(str(tmp_path / "best")).weights().keys() == training.model.weights().keys()
     assert (tmp_path / "best" / "model.safetensors").read_bytes() == (
         tmp_path / "again" / "model.safetensors"
     ).read_bytes()
@@ -266,11 +270,11 @@ def test_too_little_text_is_refused(
     tiny_model_folder: Path, tmp_path: Path, train: list[str], heldout: list[str]
 ) -> None:
     with pytest.raises(ValueError, match="Add posts to the dataset"):
-        Finetune(tiny_model_folder, train, heldout, CONFIG, tmp_path)
+        Finetune(tiny_model_folder, as_posts(train), as_posts(heldout), CONFIG, tmp_path)
 
 
 def test_two_posts_are_enough(tiny_model_folder: Path, tmp_path: Path) -> None:
-    training = Finetune(tiny_model_folder, ["the cat", "a dog"], ["a bird"], CONFIG, tmp_path)
+    training = Finetune(tiny_model_folder, as_posts(["the cat", "a dog"]), as_posts(["a bird"]), CONFIG, tmp_path)
 
     assert training.run(never, quiet).finished
 
@@ -303,7 +307,7 @@ def test_dropout_does_not_break_exact_resumption(tiny_model_folder: Path, tmp_pa
     (base / "config.json").write_text(config.replace('"resid_pdrop": 0.0', '"resid_pdrop": 0.3'))
 
     def build(name: str) -> Finetune:
-        return Finetune(base, posts[:6], posts[6:], CONFIG, tmp_path / name)
+        return Finetune(base, as_posts(posts[:6]), as_posts(posts[6:]), CONFIG, tmp_path / name)
 
     straight, sliced = build("straight"), build("sliced")
     assert straight.model.network.config.resid_pdrop == 0.3
@@ -314,3 +318,17 @@ def test_dropout_does_not_break_exact_resumption(tiny_model_folder: Path, tmp_pa
     resumed.run(stop_after(3), quiet)
 
     assert weights(resumed) == weights(straight)
+
+
+def test_kills_at_random_moments_change_no_bit() -> None:
+    """The short version of the benchmark `resume`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.bench_resume", "3"],
+        cwd=Path(__file__).resolve().parents[3],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+    assert '"ours": 3' in done.stdout
+    assert done.returncode == 0

@@ -2,7 +2,17 @@ import random
 
 import pytest
 
-from training.engine.guards import Guard, TextIndex, ends_properly, is_memorised, longest_shared_run
+from training.engine.guards import (
+    OBJECTIONS,
+    Guard,
+    Screening,
+    TextIndex,
+    ends_properly,
+    has_shared_run,
+    is_memorised,
+    longest_shared_run,
+)
+from training.engine.types import LengthLimit, Sample
 from training.engine.words import ngrams, words
 
 FOX = "The quick brown fox jumps over the lazy dog"
@@ -47,7 +57,12 @@ def test_the_longest_shared_run_agrees_with_brute_force():
         runs = [
             len(first[i:j]) for i in range(len(first)) for j in range(i + 1, len(first) + 1) if first[i:j] in second
         ]
-        assert longest_shared_run(first, second) == max(runs, default=0)
+        longest = max(runs, default=0)
+        assert longest_shared_run(first, second) == longest
+        assert [has_shared_run(first, second, length) for length in (longest + 1, max(1, longest))] == [
+            False,
+            longest > 0,
+        ]
 
 
 def test_the_nearest_text_is_the_one_with_the_longest_run():
@@ -114,3 +129,49 @@ def test_an_accepted_post_blocks_its_like_in_the_same_batch():
     assert rules.objection(text, True) == ""
     rules.accept(text)
     assert rules.objection(text + " again", True) == "repeated"
+    assert [rules.repeats(text), guard().repeats(text)] == [True, False]
+
+
+def test_the_platforms_limit_is_counted_its_own_way():
+    double = Guard(TextIndex(), TextIndex(), 5, 80, LengthLimit(20, count=lambda text: 2 * len(text)))
+    assert double.objection("Ten chars.", True) == ""
+    assert double.objection("Eleven chrs", True) == "too_long"
+
+
+def test_a_rehearsal_leaves_the_guard_as_it_was():
+    rules = guard()
+    rules.accept(FOX)
+    other = rules.rehearsing()
+    other.accept("Something new under the sun today")
+    assert other.repeats(FOX)
+    assert other.repeats("Something new under the sun today")
+    assert not rules.repeats("Something new under the sun today")
+
+
+PLANTED = {
+    "too_short": "Too short",
+    "too_long": "far too long " * 9,
+    "cut_off": "A post that was cut in the mid",
+    "repeated": "We said this very thing last week",
+    "memorised": FOX,
+}
+
+
+def test_a_screening_shows_every_reason_with_an_example_and_says_so():
+    texts = [*PLANTED.values(), "Something new under the sun today", "the quick brown fox jumps over the lazy dog!"]
+    samples = [Sample(text, (1,), -1.0, ended=text != PLANTED["cut_off"]) for text in texts]
+    screening = Screening.of(samples, guard([FOX], [PLANTED["repeated"]]))
+    assert screening.passed == [5]
+    assert screening.report() == {
+        reason: {"candidates": 2 if reason == "memorised" else 1, "example": text} for reason, text in PLANTED.items()
+    }
+    assert list(screening.report()) == list(OBJECTIONS)
+    assert screening.sentence() == (
+        "6 of 7 candidates were held back: 1 too short, 1 too long, 1 cut off in the middle, "
+        "1 too like a post the bot has published, 2 copied from a past post."
+    )
+
+
+def test_a_screening_without_objections_says_nothing():
+    screening = Screening.of([Sample("Something new under the sun today", (1,), -1.0, True)], guard())
+    assert (screening.passed, screening.report(), screening.sentence()) == ([0], {}, "")

@@ -9,7 +9,7 @@ from tests.training.engine import writers
 from training.engine import online_reward_model, policy, rounds
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.online import run_round
-from training.engine.types import ScoredPost
+from training.engine.types import HistoricPost, LengthLimit, ScoredPost
 
 METRICS = {
     "reward_mean", "reward_sd", "baseline_mean", "lift", "lift_low", "lift_high", "kl", "beta", "entropy", "distinct_2",
@@ -64,7 +64,6 @@ def test_the_first_round_only_proposes(tmp_path, algorithm):
     assert output.model is None
     assert [proposal.arm for proposal in output.proposals] == ["learning"] * 7 + ["baseline"]
     assert output.metrics["policy_steps"] == 0
-    assert len(output.decisions) == 1
     assert output.decisions[0].startswith("No policy step: ")
     assert not (tmp_path / "model").exists()
 
@@ -150,6 +149,72 @@ def test_a_failed_check_means_no_policy_step_but_posts_are_still_chosen(tmp_path
     assert sum(bool(proposal.beaten) for proposal in output.proposals) >= 5
 
 
+def test_what_the_guards_held_back_is_reported_with_examples(tmp_path):
+    output = run_round(later_round(tmp_path, config=with_config(max_new_tokens=12)), ignore)
+    guards = output.report["guards"]
+    json.dumps(guards)
+    assert guards["cut_off"]["candidates"] > 0
+    assert guards["cut_off"]["example"]
+    assert any(decision.endswith(" cut off in the middle.") or "cut off" in decision for decision in output.decisions)
+
+
+def test_the_platforms_limit_holds_for_every_arm(tmp_path):
+    limit = LengthLimit(80, count=lambda text: 2 * len(text))
+    given = later_round(tmp_path, limit=limit, baseline_posts=2, config=with_config(candidates_per_post=24))
+    output = run_round(given, ignore)
+    assert {proposal.arm for proposal in output.proposals} == {"learning", "baseline"}
+    assert all(len(proposal.text) <= 40 for proposal in output.proposals)
+    assert output.report["guards"]["cut_off"]["candidates"] > 20
+
+
+def test_while_a_version_is_on_trial_the_stable_one_writes_beside_it(tmp_path):
+    given = later_round(
+        tmp_path, learning_posts=4, stable=writers.writer_folder(), stable_posts=3, config=with_config(policy_steps=0)
+    )
+    output = run_round(given, ignore)
+    assert [(p.arm, p.speaker) for p in output.proposals].count(("learning", "stable")) == 3
+    assert [(p.arm, p.speaker) for p in output.proposals].count(("learning", "policy")) == 4
+    assert [p.speaker for p in output.proposals if p.arm == "baseline"] == ["reference"]
+    assert all(proposal.beaten for proposal in output.proposals if proposal.arm == "learning")
+    assert len({proposal.text for proposal in output.proposals}) == 8
+
+
+def test_a_lasting_loss_calls_for_going_back_once(tmp_path):
+    lost = tuple(
+        replace(post, reward=(2.0 if place < 96 else 0.0) * (post.arm == "learning") + post.reward / 4, predicted=None)
+        for place, post in enumerate(scored_posts(270))
+    )
+    given = later_round(tmp_path, lost, config=with_config(policy_steps=0))
+    output = run_round(given, ignore)
+    answer = output.report["rollback"]
+    assert answer["reason"] in output.decisions
+    assert len(answer["best_posts"]) == 64
+    assert set(answer["best_posts"]) <= {post.key for post in lost[:96]}
+    assert "rollback" not in run_round(replace(given, state=output.state), ignore).report
+
+
+def test_when_nothing_passes_the_guards_the_round_says_so(tmp_path):
+    output = run_round(later_round(tmp_path, config=with_config(min_length=200, policy_steps=0)), ignore)
+    assert output.proposals == ()
+    assert output.report["guards"]["too_short"]["candidates"] == output.metrics["candidates"]
+    assert "Only 0 of 8 posts passed the guards this round." in output.decisions
+
+
+def test_a_policy_that_writes_nothing_takes_no_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(online_reward_model, "_drawn", lambda *asked: [])
+    output = run_round(later_round(tmp_path), ignore)
+    assert output.model is None
+    assert any("wrote nothing to learn from" in decision for decision in output.decisions)
+    assert len(output.proposals) == 8
+
+
+@pytest.mark.parametrize("history", [(), tuple(HistoricPost(post.text, 1.0) for post in writers.history())])
+def test_a_history_that_says_nothing_is_no_obstacle(tmp_path, history):
+    output = run_round(later_round(tmp_path, scored_posts(1), history=history), ignore)
+    assert len(output.proposals) == 8
+    assert all(np.isfinite(number) for number in output.metrics.values())
+
+
 def test_without_history_the_policy_waits_for_64_scores(tmp_path):
     few = run_round(later_round(tmp_path, scored_posts(60), history=()), ignore)
     assert few.decisions[0] == "No policy step: 60 posts have a score, at least 64 are needed."
@@ -182,12 +247,13 @@ def test_a_loss_that_is_not_a_number_keeps_the_policy(tmp_path, monkeypatch):
     assert len(output.proposals) == 8
 
 
-def test_repeated_posts_raise_the_price_of_echoes_and_narrow_the_policy(tmp_path):
+def test_repeated_posts_narrow_the_policy_and_widen_the_choice(tmp_path):
     dull = tuple(replace(post, text=f"apple bread cloud dance {post.text[:5]}") for post in scored_posts())
     output = run_round(later_round(tmp_path, dull), ignore)
     assert output.state["thompson"] is True
     assert output.state["kl_factor"] == 0.5
-    assert output.state["price"] > 0.5
+    assert output.metrics["distinct_2_ratio"] < 0.5
+    assert any(decision.startswith("Posts repeat themselves") for decision in output.decisions)
     varied = run_round(later_round(tmp_path, state=output.state), ignore)
     assert (varied.state["thompson"], varied.state["kl_factor"]) == (False, 1.0)
 
@@ -243,8 +309,19 @@ def test_score_metrics_by_hand():
     metrics = rounds.score_metrics(posts, rewards)
     assert (metrics["reward_mean"], metrics["baseline_mean"], metrics["reward_sd"]) == (2.0, -1.0, 0.0)
     assert "lift" not in metrics
-    more = rounds.score_metrics(posts * 2, np.tile(rewards, 2))
-    assert (more["lift"], more["lift_low"], more["lift_high"]) == (3.0, 3.0, 3.0)
+    more = rounds.score_metrics(posts * 2, np.concatenate([rewards + 0.5, rewards - 0.5]))
+    assert more["lift"] == pytest.approx(3.0)
+    assert 0 < more["lift_low"] < 3 < more["lift_high"] < 6
+
+
+def test_the_arms_are_compared_within_one_lineage():
+    """Posts of an earlier fine-tuning had another baseline: what they scored is no lift of this one."""
+    earlier = [replace(post, lineage="earlier") for post in scored_posts(32)]
+    later = [replace(post, lineage="later", published_order=post.published_order + 32) for post in scored_posts(40)]
+    noise = np.random.default_rng(0).standard_normal(72)
+    alone = rounds.score_metrics(later, noise[32:])
+    assert rounds.score_metrics([*earlier, *later], noise) == alone
+    assert alone["learning_posts"] + alone["baseline_posts"] == 40
 
 
 def test_policy_steps_move_the_policy_towards_what_is_liked(tmp_path):

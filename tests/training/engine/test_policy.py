@@ -114,3 +114,42 @@ def test_a_published_text_becomes_the_sample_it_was(models):
     assert (models[0].tokenizer.decode(written.token_ids), written.ended) == ("apple bread cloud", True)
     cut = published_sample(models[0], "apple bread cloud", 2)
     assert (len(cut.token_ids), cut.ended) == (2, False)
+
+
+def test_steps_on_one_batch_measure_ratios_from_before_the_first(models):
+    trainer, samples = trainer_of(models, "ppo"), samples_of(models[0])
+    batch = policy_batch(*models, samples, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    steps = trainer.steps_on(batch, LossParams(), 3)
+    assert [step.outcome for step in steps] == ["taken"] * 3
+    changes = [step.metrics["ratio_change"] for step in steps]
+    assert changes[0] == 0.0
+    assert 0.0 < changes[1] < changes[2]
+    assert trainer.steps == 3
+
+
+def test_steps_on_one_batch_end_when_it_is_enough(models):
+    trainer = trainer_of(models, "ppo")
+    batch = policy_batch(*models, samples_of(models[0]), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    steps = trainer.steps_on(batch, LossParams(), 25, enough=lambda metrics: metrics["ratio_change"] > 0.05)
+    assert steps[-1].outcome == "enough"
+    assert steps[-1].metrics["ratio_change"] > 0.05
+    assert len(steps) == trainer.steps + 1 < 25
+
+
+def test_moments_that_were_kept_are_gone_on_from(models, tmp_path):
+    trainer, samples = trainer_of(models), samples_of(models[0])
+    rewards = [float(number) for number in range(len(samples))]
+    trainer.step(samples, rewards, LossParams())
+    trainer.keep(tmp_path)
+    start = weights_of(models[0])
+    trainer.step(samples, rewards, LossParams())
+    ahead = weights_of(models[0])
+    again = trainer_of(models)
+    again.resume(tmp_path)
+    torch.nn.utils.vector_to_parameters(start, models[0].network.parameters())
+    again.step(samples, rewards, LossParams())
+    assert_close(weights_of(models[0]), ahead, rtol=0, atol=1e-6)
+
+
+def test_a_model_without_moments_begins_anew(models, tmp_path):
+    trainer_of(models).resume(tmp_path)

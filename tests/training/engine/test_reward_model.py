@@ -98,3 +98,12 @@ def test_the_check_looks_at_the_last_64_only():
 def test_unrelated_predictions_fail():
     rng = np.random.default_rng(0)
     assert not check(list(rng.standard_normal(64)), list(-np.abs(rng.standard_normal(64)))).passed
+
+
+def test_a_noisier_score_counts_for_less() -> None:
+    """Two scores of one thing, 1 and 5, the second with four times the noise variance: (1 + 5/4) / (1 + 1/4) = 1.8."""
+    prior = Prior(np.zeros(1), np.full(1, 1e-9), np.zeros(1, dtype=int))
+    features, targets = np.ones((2, 1)), np.array([1.0, 5.0])
+    weighted = fit(features, targets, prior, np.array([1.0, 4.0]), iterations=1)
+    assert_allclose(weighted.mean, [1.8], rtol=1e-6)
+    assert_allclose(fit(features, targets, prior, iterations=1).mean, [3.0], rtol=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from training.engine import sampling
 from training.engine.models.causal import CausalLanguageModel
-from training.engine.sampling import pick
+from training.engine.sampling import scheduler
+from training.engine.sampling.filters import Filters, pick
 from training.engine.types import SamplingParams
 
 LOGITS = torch.tensor([[math.log(0.5), math.log(0.3), math.log(0.15), math.log(0.05)]])
@@ -20,7 +21,11 @@ LOGITS = torch.tensor([[math.log(0.5), math.log(0.3), math.log(0.15), math.log(0
 
 def tokens_at(uniforms: list[float], params: SamplingParams, logits: torch.Tensor = LOGITS) -> list[int]:
     rows = logits.expand(len(uniforms), -1)
-    return pick(rows, torch.tensor(uniforms, dtype=torch.float64), params)[0].tolist()
+    return pick(rows, torch.tensor(uniforms, dtype=torch.float64), alike(params, len(uniforms)))[0].tolist()
+
+
+def alike(params: SamplingParams, rows: int) -> Filters:
+    return Filters.of([params] * rows, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +55,68 @@ def test_top_p_keeps_the_smallest_set_that_reaches_it() -> None:
     assert tokens_at([0.9999], SamplingParams(top_p=0.4)) == [0]
 
 
+def test_a_wide_nucleus_is_found_too() -> None:
+    # Weights 2000, 1999, …, 1001 sum to 1,500,500; the first 860 are the fewest to reach .9 of it.
+    logits = torch.arange(2000.0, 1000.0, -1.0).log()[None]
+    assert tokens_at([0.0, 0.999999], SamplingParams(top_p=0.9), logits) == [0, 859]
+
+
+def test_min_p_keeps_what_is_not_much_less_probable_than_the_best() -> None:
+    # .3 of .5 is the border: .15 and more remain, of .95, so the second token ends at .8421.
+    assert tokens_at([0.842, 0.843, 0.9999], SamplingParams(min_p=0.3)) == [1, 2, 2]
+    assert tokens_at([0.9999], SamplingParams(min_p=1.0)) == [0]
+
+
+def test_the_repetition_penalty_divides_positive_and_multiplies_negative_scores() -> None:
+    # Scores 2, 1, -1 with a penalty of 2 on the first and the last: 1, 1, -2, of which e / (2e + 1/e²) is .4875.
+    rows = torch.tensor([[2.0, 1.0, -1.0]])
+    uniforms = torch.tensor([0.487], dtype=torch.float64)
+    filters = alike(SamplingParams(repetition_penalty=2.0), 1)
+
+    assert pick(rows, uniforms, filters, [[0, 2, 2]])[0].tolist() == [0]
+    assert pick(rows, uniforms + 0.001, filters, [[0, 2, 2]])[0].tolist() == [1]
+    assert pick(rows, uniforms + 0.48, filters, [[0, 2, 2]])[0].tolist() == [1]
+    assert pick(rows, uniforms + 0.489, filters, [[0, 2, 2]])[0].tolist() == [2]
+
+
+def test_filters_apply_one_after_the_other() -> None:
+    # Temperature ½ gives .6849, .2466, .0616, .0068; of the first three top-p .935 leaves two (.9315 of .9932 is .9379,
+    # of 1 it would be too little), with the border at .7353; .2466 is .36 of .6849.
+    params = SamplingParams(temperature=0.5, top_k=3, top_p=0.935)
+    assert tokens_at([0.735, 0.736, 0.9999], params) == [0, 1, 1]
+    assert tokens_at([0.9999], replace(params, min_p=0.35)) == [1]
+    assert tokens_at([0.9999], replace(params, min_p=0.37)) == [0]
+
+
+def test_each_row_has_its_own_filters() -> None:
+    rows = [
+        SamplingParams(),
+        SamplingParams(top_k=1),
+        SamplingParams(top_p=0.6),
+        SamplingParams(min_p=0.2, temperature=0.5),
+        SamplingParams(min_p=0.2),
+        SamplingParams(repetition_penalty=9.0),
+    ]
+    filters = Filters.of(rows, torch.device("cpu"))
+    uniforms = torch.full((6,), 0.99, dtype=torch.float64)
+    together = pick(LOGITS.expand(6, -1), uniforms, filters, [[0]] * 6)[0].tolist()
+
+    alone = [pick(LOGITS, uniforms[:1], alike(each, 1), [[0]])[0].item() for each in rows]
+    assert together == alone == [3, 0, 1, 1, 2, 3]
+
+
+def test_a_filter_that_leaves_only_the_improbable_still_says_how_probable_it_was() -> None:
+    logits = torch.tensor([[200.0, 0.0]])
+    penalty = alike(SamplingParams(repetition_penalty=1e6), 1)
+    tokens, logprobs = pick(logits, torch.tensor([0.9], dtype=torch.float64), penalty, [[0]])
+
+    assert tokens.tolist() == [1]
+    assert_close(logprobs, torch.tensor([-200.0]), rtol=0, atol=1e-4)
+
+
 def test_log_probabilities_are_those_of_the_unmodified_policy() -> None:
     params = SamplingParams(temperature=0.3, top_k=2, top_p=0.9)
-    tokens, logprobs = pick(LOGITS, torch.tensor([0.0], dtype=torch.float64), params)
+    tokens, logprobs = pick(LOGITS, torch.tensor([0.0], dtype=torch.float64), alike(params, 1))
 
     assert tokens.tolist() == [0]
     assert_close(logprobs, torch.tensor([math.log(0.5)]), rtol=0, atol=1e-6)
@@ -77,7 +141,7 @@ def test_a_token_of_probability_zero_is_never_drawn() -> None:
 def test_a_sample_does_not_depend_on_its_batch(model: CausalLanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     params = SamplingParams(max_new_tokens=12, seed=5)
     together = model.generate([""] * 40, params)
-    monkeypatch.setattr(sampling, "MAX_BATCH", 7)
+    monkeypatch.setattr(scheduler, "MAX_ROWS", 7)
 
     assert [s.text for s in model.generate([""] * 40, params)] == [s.text for s in together]
     assert [s.text for s in model.generate([""] * 3, params)] == [s.text for s in together[:3]]
@@ -93,18 +157,6 @@ def test_prompts_of_different_lengths_are_continued_as_if_alone(model: CausalLan
 
     assert [s.token_ids for s in together] == [s.token_ids for s in alone]
     assert [s.prompt for s in together] == prompts
-
-
-def test_dropping_finished_rows_changes_no_other(model: CausalLanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    prompts = ["", "the cat", "a", "we saw a bird"] * 40
-    params = SamplingParams(max_new_tokens=40, seed=3)
-    monkeypatch.setattr(sampling, "COMPACT_AT", 1.0)
-    never_dropped = model.generate(prompts, params)
-    monkeypatch.setattr(sampling, "COMPACT_AT", 0.0)
-    dropped_at_once = model.generate(prompts, params)
-
-    assert any(s.ended for s in never_dropped)
-    assert [(s.token_ids, s.ended) for s in dropped_at_once] == [(s.token_ids, s.ended) for s in never_dropped]
 
 
 def test_the_seed_decides(model: CausalLanguageModel) -> None:
@@ -127,7 +179,9 @@ def test_a_sample_ends_at_the_end_token_and_its_log_probability_counts_it(model:
     for sample, end in ((ended[0], [model.tokenizer.end_id]), (cut[0], [])):
         document = [model.tokenizer.end_id, *sample.token_ids, *end]
         with torch.no_grad():
-            assert float(model.document_logprobs([document]).sum()) == pytest.approx(sample.logprob, abs=1e-3)
+            logprobs = model.document_logprobs([document])[0].tolist()
+        assert list(sample.token_logprobs) == pytest.approx(logprobs, abs=1e-4)
+        assert sample.logprob == pytest.approx(sum(logprobs), abs=1e-3)
 
 
 def test_a_sample_stops_at_the_last_position(model: CausalLanguageModel) -> None:
@@ -148,6 +202,10 @@ def test_a_prompt_that_fills_the_model_is_refused(model: CausalLanguageModel) ->
         SamplingParams(top_p=0),
         SamplingParams(top_k=-1),
         SamplingParams(max_new_tokens=0),
+        SamplingParams(min_p=1.1),
+        SamplingParams(min_p=-0.1),
+        SamplingParams(repetition_penalty=0.9),
+        SamplingParams(repetition_penalty=math.nan),
     ],
 )
 def test_parameters_out_of_range_are_refused(model: CausalLanguageModel, params: SamplingParams) -> None:

@@ -65,3 +65,42 @@ def test_normalised_rewards_lose_the_hour_and_keep_the_order_within_it():
 def test_historical_counts_become_standardised_logs():
     # log1p of 0 and e²−1 are 0 and 2: mean 1, deviation 1.
     assert_allclose(scores.normalise_history([0, np.e**2 - 1, None, -4]), [-1, 1, np.nan, np.nan], atol=1e-12)
+
+
+def test_one_hour_of_two_by_hand():
+    # Two posts at hour 0 worth 1, two at hour 84 worth −1. The cosines of periods 24, 12, 168 are 1, 1, 1 at hour 0
+    # and −1, 1, −1 at hour 84, the sines 0. Columns of the first and third are √2 and −√2 alike and carry the
+    # difference: each has Σx² = 8 and Σxy = 4√2, so both weights are 4√2 / (16 + 8 + 8) = √2/8, and the effect at hour
+    # 0 is 2 · √2 · √2/8 = 1/2.
+    effect = scores.hour_effect([1.0, 1.0, -1.0, -1.0], [0, 0, 84, 84])
+    assert_allclose(effect, [0.5, 0.5, -0.5, -0.5], atol=1e-12)
+
+
+def test_few_posts_move_the_hours_little_and_more_posts_more():
+    effects = [scores.hour_effect([1.0, -1.0] * count, [0, 84] * count)[0] for count in (1, 2, 8, 64)]
+    # n pairs: Σx² = 4n and Σxy = 2√2 n for each of two columns, so 2 · √2 · 2√2 n / (16 + 8n).
+    assert_allclose(effects, [8 * n / (16 + 8 * n) for n in (1, 2, 8, 64)], atol=1e-12)
+
+
+@pytest.mark.parametrize("rewards", [[5.0], [5.0] * 30])
+def test_one_score_or_equal_scores_are_normalised_to_nothing(rewards):
+    assert_allclose(scores.normalise_rewards(rewards, np.arange(len(rewards)) * 7 % 168), np.zeros(len(rewards)))
+
+
+def test_one_viral_post_is_clipped_and_leaves_the_others_where_they_were():
+    rng = np.random.default_rng(2)
+    hours = rng.integers(0, 168, 60)
+    rewards = rng.standard_normal(60)
+    viral = rewards.copy()
+    viral[7] = 1e6
+    normalised, plain = scores.normalise_rewards(viral, hours), scores.normalise_rewards(rewards, hours)
+    assert 2.0 < normalised[7] <= 3.0
+    others = np.arange(60) != 7
+    assert np.abs(normalised - plain)[others].max() < 0.25
+
+
+def test_a_missing_reward_stays_missing_and_moves_no_other():
+    rewards, hours = [1.0, 2.0, 5.0, 3.0, 2.5], [3, 50, 7, 9, 100]
+    with_gap = scores.normalise_rewards([*rewards, np.nan], [*hours, 20])
+    assert np.isnan(with_gap[-1])
+    assert_allclose(with_gap[:-1], scores.normalise_rewards(rewards, hours))

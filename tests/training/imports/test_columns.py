@@ -19,7 +19,7 @@ from training.imports.columns import guess_columns
         (["Title", "Body", "Ups"], Columns(text="Body", score="Ups")),
         (
             ["fullText", "favorite-count", "Screen Name", "created_utc", "tag"],
-            Columns("fullText", "favorite-count", "Screen Name", "tag", "created_utc"),
+            Columns("fullText", "favorite-count", "Screen Name", None, "created_utc", topic="tag"),
         ),
         (["id", "colour"], Columns()),
         (

@@ -75,7 +75,8 @@ def test_foreign_bytes_are_refused_with_their_row() -> None:
 
 
 def test_an_unknown_ending_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ImportRefused, match=r"end in \.csv, \.tsv, \.json, \.jsonl, \.ndjson, \.txt, \.text\."):
+    endings = r"\.csv, \.tsv, \.json, \.jsonl, \.ndjson, \.txt, \.text, \.js, \.car\."
+    with pytest.raises(ImportRefused, match=f"end in {endings}"):
         detect_format("posts.docx", b"text")
 
 

@@ -96,7 +96,8 @@ def test_drops_are_counted_by_reason() -> None:
     ]
     seen = preview(io.BytesIO(csv_bytes([["text", "id"], *([post, "1"] for post in posts)])), "posts.csv")
     assert [row.text for row in seen.sample] == ["Café  Society", "cafe society", "Straße"]
-    assert (seen.kept, seen.dropped, seen.problem_count) == (3, {"no text": 2, "too short": 1, "duplicate": 3}, 0)
+    assert (seen.kept, seen.dropped, seen.problem_count) == (3, {"no text": 2, "too short": 1}, 0)
+    assert [(report.name, report.dropped) for report in seen.filters] == [("duplicates", 3)]
     assert seen.ok
 
 

@@ -2,19 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
 
-from training.engine.types import Sample, SamplingParams
+from training.engine.types import Answer, LengthLimit, Precision, Prompt, Sample, SamplingParams, TextRequest
+
+
+class Sampler(Protocol):
+    """Requests that share batches. `busy` while one is unanswered."""
+
+    @property
+    def busy(self) -> bool: ...
+
+    def add(self, asked: TextRequest) -> None:
+        """Take a request on. Raises `ValueError` for one that cannot be answered."""
+        ...
+
+    def step(self) -> Sequence[Answer]:
+        """A little further; returns the requests that are done."""
+        ...
+
+    def texts(self, key: str) -> list[str]:
+        """The texts of an unanswered request so far."""
+        ...
+
+    def pieces(self, sample: Sample) -> tuple[str, ...]:
+        """What each token of a sample adds to its text."""
+        ...
 
 
 @runtime_checkable
 class LanguageModel(Protocol):
     """A model that writes posts and can say how probable a post is."""
 
-    def generate(self, prompts: Sequence[str], params: SamplingParams) -> list[Sample]:
-        """One sample per prompt, in order; sample i depends on (params.seed, i) and its prompt only."""
+    def generate(
+        self,
+        prompts: Sequence[str | Prompt],
+        params: SamplingParams,
+        limit: LengthLimit | None = None,
+        precision: Precision = "exact",
+    ) -> list[Sample]:
+        """One sample per prompt, in order; sample i depends on (params.seed, i) and its prompt only. A text never
+        exceeds `limit`: one that would is cut, and has not ended.
+        """
+        ...
+
+    def stream(
+        self,
+        prompts: Sequence[str | Prompt],
+        params: SamplingParams,
+        limit: LengthLimit | None = None,
+        precision: Precision = "exact",
+    ) -> Iterator[tuple[int, str]]:
+        """The texts of `generate` while they are written: (index of the prompt, what is new)."""
+        ...
+
+    def sampler(self, precision: Precision) -> Sampler:
+        """A batch to put requests into, with the weights as they are now."""
         ...
 
     def logprobs(self, texts: Sequence[str]) -> list[list[float]]:

@@ -6,7 +6,7 @@ Weights are safetensors only and no code of a model is ever run: a pickle or a r
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,9 +17,10 @@ from training.engine.errors import CorruptWeights, ModelUnavailable
 from training.engine.models.loss import linear_cross_entropy
 from training.engine.models.registry import STARTER, STARTER_FOLDER
 from training.engine.packing import IGNORED, PackedRows, pack
-from training.engine.sampling import draw
+from training.engine.sampling.decoders import Decoder, StaticDecoder, TransformersDecoder, Weights, is_plain_gpt2
+from training.engine.sampling.scheduler import Scheduler
 from training.engine.tokenizer import PostTokenizer
-from training.engine.types import Sample, SamplingParams
+from training.engine.types import LengthLimit, Precision, Prompt, Sample, SamplingParams, TextRequest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -52,26 +53,71 @@ class CausalLanguageModel:
         self.network.set_attn_implementation("sdpa" if cuda else "eager")
         self.network.eval()
         self.tokenizer = tokenizer
+        self._decoding: dict[Precision, tuple[tuple[Any, ...], Weights]] = {}
         self.positions = int(getattr(network.config, "max_position_embeddings", None) or DEFAULT_POSITIONS)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The context in which products run in `compute`."""
         return torch.autocast(self.device.type, dtype=self.compute, enabled=self.compute != torch.float32)
 
-    def generate(self, prompts: Sequence[str], params: SamplingParams) -> list[Sample]:
-        """One sample per prompt ("" for none).
+    def generate(
+        self,
+        prompts: Sequence[str | Prompt],
+        params: SamplingParams,
+        limit: LengthLimit | None = None,
+        precision: Precision = "exact",
+    ) -> list[Sample]:
+        """One sample per prompt ("" for none); a context is cut from the left to leave the text its tokens.
 
-        `token_ids` leave out the end token; `logprob` counts it if it was drawn, and never the prompt.
+        `token_ids` leave out the end token; `logprob` counts it if it was drawn, and never the prompt. A text that
+        would exceed `limit` together with its prompt's words is cut at a whole character and has not `ended`. Raises
+        `ValueError` for parameters out of range, a prompt that leaves no room, and a condition that the model was not
+        taught to read.
         """
-        starts = [[self.tokenizer.end_id, *ids] for ids in self.tokenizer.encode_all(prompts)]
+        sampler = self.sampler(precision)
+        sampler.add(TextRequest("", tuple(prompts), params, limit))
+        answers = [answer for _ in iter(lambda: sampler.busy, False) for answer in sampler.step()]
+        return [sample for answer in answers for sample in answer.samples]
+
+    def stream(
+        self,
+        prompts: Sequence[str | Prompt],
+        params: SamplingParams,
+        limit: LengthLimit | None = None,
+        precision: Precision = "exact",
+    ) -> Iterator[tuple[int, str]]:
+        """The texts of `generate` while they are written: (index of the prompt, what is new), whole characters only."""
+        sampler = self.sampler(precision)
+        sampler.add(TextRequest("", tuple(prompts), params, limit))
+        shown = [""] * len(prompts)
+        while sampler.busy:
+            answers = sampler.step()
+            texts = [sample.text for answer in answers for sample in answer.samples] or sampler.texts("")
+            for index, text in enumerate(texts):
+                if len(text) > len(shown[index]) and text.startswith(shown[index]):
+                    yield index, text[len(shown[index]) :]
+                    shown[index] = text
+
+    def sampler(self, precision: Precision) -> Scheduler:
+        """A batch to put requests into, with the weights as they are now.
+
+        GPT-2s are decoded by our own forward pass, in int8 where `precision` is "fast" and there is no GPU; all others
+        by transformers', exactly.
+        """
         self.network.eval()
-        with self.autocast():
-            drawn = draw(self.network, starts, params, end_id=self.tokenizer.end_id, positions=self.positions)
-        texts = self.tokenizer.decode_all([d.token_ids for d in drawn])
-        return [
-            Sample(text=text, token_ids=tuple(d.token_ids), logprob=d.logprob, ended=d.ended, prompt=prompt)
-            for text, d, prompt in zip(texts, drawn, prompts, strict=True)
-        ]
+        decoder: Decoder = TransformersDecoder(self.network, self.autocast)
+        if is_plain_gpt2(self.network):
+            decoder = StaticDecoder(self._weights_for(precision))
+        return Scheduler(decoder, self.tokenizer, self.positions)
+
+    def _weights_for(self, precision: Precision) -> Weights:
+        """Made anew when a weight has changed. What is written through a parameter's `.data` leaves no trace: use
+        `torch.no_grad` instead.
+        """
+        mark = (self.compute, *((p.data_ptr(), p._version) for p in self.network.parameters()))
+        if precision not in self._decoding or self._decoding[precision][0] != mark:
+            self._decoding[precision] = (mark, Weights(self.network, self.compute, precision))
+        return self._decoding[precision][1]
 
     @torch.no_grad()
     def logprobs(self, texts: Sequence[str]) -> list[list[float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from itertools import chain
+from typing import BinaryIO
 
 from training.imports.columns import check_choice, guess_columns, known_names, refuse_without_text
 from training.imports.contract import (
@@ -28,8 +29,9 @@ SNIFFED_ROWS = 200
 Record = tuple[int, list[str]]
 
 
-def open_csv(source: TextSource, columns: Columns | None, limits: Limits) -> Table:
+def open_csv(stream: BinaryIO, columns: Columns | None, limits: Limits) -> Table:
     """Rows under their header. Raises ImportRefused for a broken header, and where no column is the text."""
+    source = TextSource(stream, limits)
     delimiter, literal_quotes = sniff(source.peek())
     records = _records(source, delimiter, literal_quotes, limits)
     first = next(records, None)

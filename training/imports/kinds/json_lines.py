@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from training.imports.contract import Columns, Limits, Problem, Table, not_utf8
 from training.imports.kinds.json_values import Value, open_values, parse_value
 from training.imports.source import TextSource
 
 
-def open_json_lines(source: TextSource, columns: Columns | None, limits: Limits) -> Table:
+def open_json_lines(stream: BinaryIO, columns: Columns | None, limits: Limits) -> Table:
     """Lines as records; blank lines count as rows without text. Raises ImportRefused where no field is the text."""
-    return open_values(_values(source, limits), columns, limits)
+    return open_values(line_values(TextSource(stream, limits), limits), columns, limits)
 
 
-def _values(source: TextSource, limits: Limits) -> Iterator[Value | Problem]:
+def line_values(source: TextSource, limits: Limits) -> Iterator[Value | Problem]:
+    """The value of each line; None for a blank one."""
     for row, line in enumerate(source.lines(), start=1):
         offset = source.bad_byte(line)
         if offset is not None:

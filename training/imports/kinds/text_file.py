@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from training.imports.contract import Columns, Dropped, Limits, Problem, RawRow, Table, not_utf8
 from training.imports.source import TextSource
 
 
-def open_text(source: TextSource, columns: Columns | None, limits: Limits) -> Table:
+def open_text(stream: BinaryIO, columns: Columns | None, limits: Limits) -> Table:
     """Lines as records; a chosen column has no meaning here and is ignored."""
-    return Table(columns=Columns(), columns_found=(), records=_records(source))
+    return Table(columns=Columns(), columns_found=(), records=_records(TextSource(stream, limits)))
 
 
 def _records(source: TextSource) -> Iterator[RawRow | Dropped | Problem]:

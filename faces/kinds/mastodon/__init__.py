@@ -1,0 +1,1 @@
+"""Mastodon: any instance, and servers that speak its interface."""

@@ -1,0 +1,132 @@
+"""How much memory an import grows by at its peak, in MB, however large the file is; at most 500.
+
+The file is made on the spot, JSON Lines of posts that all differ, BENCH_IMPORT_MB large (300 by default, 5000 is what
+it is built for). It is uploaded, looked through and imported by the services into a PostgreSQL of its own, with the
+filters that remember most. How fast that went is printed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from kilroy_site.config import BASE_DIR
+from tests.bench.measurement import Measurement
+
+MEGABYTES = float(os.environ.get("BENCH_IMPORT_MB", "300"))
+FILTERS = {"reposts": {}, "links_only": {}, "too_short": {"min_words": 3}, "duplicates": {}, "near_duplicates": {}}
+GOAL = 500.0
+
+
+def run() -> Measurement:
+    """Measured in a process of its own, so that nothing else counts."""
+    with tempfile.TemporaryDirectory(prefix="kilroy-bench-") as folder:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DATABASE_", "REDIS_"))}
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.bench.bench_import"],
+            cwd=BASE_DIR,
+            env=kept | {"TEST_RUN_FOLDER": folder, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+    report = json.loads(done.stdout.splitlines()[-1])
+    print(json.dumps(report), file=sys.stderr)
+    return Measurement(ours=report["growth_mb"], goal=GOAL, better="lower")
+
+
+def make_file(path: Path, megabytes: float) -> None:
+    """Posts of made-up words; one in fifty is there twice."""
+    rng = random.Random(1)
+    words = ["".join(rng.choices("abcdefghijklmnoprstuvwy", k=rng.randint(2, 9))) for _ in range(20_000)]
+    wanted, row = megabytes * 1_000_000, 0
+    with path.open("w") as out:
+        while out.tell() < wanted:
+            lines = []
+            for _ in range(1000):
+                row += 1
+                text = " ".join(rng.choices(words, k=rng.randint(8, 30)))
+                post = {
+                    "text": text,
+                    "likes": rng.randint(0, 999),
+                    "user": f"author{row % 5000}",
+                    "date": 1_500_000_000 + row,
+                }
+                lines.append(json.dumps(post))
+                if row % 50 == 0:
+                    lines.append(lines[-1])
+            out.write("\n".join(lines) + "\n")
+
+
+def peak_mb() -> float:
+    """The largest resident memory this process ever had."""
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) / 1000 for line in status.splitlines() if line.startswith("VmHWM:"))
+
+
+def measure(folder: Path) -> dict[str, float]:
+    """Import a file with the services. Wants Django's settings, and a PostgreSQL that is running."""
+    import django
+    from django.core.files.uploadedfile import UploadedFile
+    from django.core.management import call_command
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+
+    from accounts.tenancy import tenant
+    from tests.factories import make_bot, make_world
+    from training.services import datasets
+
+    file = folder / "posts.jsonl"
+    make_file(file, MEGABYTES)
+    with tenant(make_world().acme.pk):
+        bot = make_bot()
+        before = peak_mb()
+        started, busy = time.monotonic(), time.process_time()
+        with file.open("rb") as stream:
+            uploaded = UploadedFile(stream, "posts.jsonl", size=file.stat().st_size)
+            dataset = datasets.upload_dataset(
+                bot, uploaded, name="Posts", source="made up", licence="none", may_learn=True
+            )
+        dataset = datasets.look_through(dataset, filters=FILTERS)
+        looked = time.monotonic()
+        datasets.request_import(dataset.pk)
+        dataset = datasets.import_dataset(dataset.pk)
+        ended = time.monotonic()
+    if dataset.state != dataset.State.READY:
+        raise RuntimeError(dataset.error)
+    size = file.stat().st_size / 1e6
+    return {
+        "file_mb": round(size, 1),
+        "posts": dataset.example_count,
+        "before_mb": round(before, 1),
+        "growth_mb": round(peak_mb() - before, 1),
+        "upload_and_previews_s": round(looked - started, 1),
+        "cpu_s": round(time.process_time() - busy, 1),
+        "mb_per_s": round(size / (ended - looked), 2),
+        "posts_per_s": round(dataset.example_count / (ended - looked)),
+    }
+
+
+def main() -> None:
+    from kilroy_site.embedded.postgres import FAST_AND_FORGETFUL, Postgres
+    from kilroy_site.embedded.redis import Redis
+
+    folder = Path(os.environ["TEST_RUN_FOLDER"])
+    servers = (Postgres(folder, FAST_AND_FORGETFUL), Redis(folder, ["--appendonly", "no"]))
+    started = [(server, server.start(folder / "logs" / f"{server.name}.log")) for server in servers]
+    try:
+        print(json.dumps(measure(folder)))
+    finally:
+        for server, process in started:
+            server.stop(process)
+
+
+if __name__ == "__main__":
+    main()

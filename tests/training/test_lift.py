@@ -1,0 +1,86 @@
+"""“Is it getting better?”: the sentence says what is known, of how many posts, and no more."""
+
+from __future__ import annotations
+
+import pytest
+
+from bots.models import Bot
+from tests.factories import make_bot, make_post, make_reward, make_round, make_run, make_version
+from training import history, queries
+
+
+def after(bot: Bot, **metrics: float) -> dict[str, object]:
+    make_round(make_run(bot, "online"), 12, metrics=metrics)
+    return queries.lift(bot)
+
+
+def test_before_online_learning_nothing_is_known(bot: Bot) -> None:
+    answer = queries.lift(bot)
+    assert answer["tone"] == "waiting"
+    assert answer["sentence"] == "Is it getting better? Not yet known: online learning has not begun."
+
+
+def test_too_few_scored_posts_are_said_to_be_too_few(bot: Bot) -> None:
+    answer = after(bot, learning_posts=30, baseline_posts=5, reward_mean=2.0, baseline_mean=0.0)
+    assert (answer["tone"], answer["sentence"]) == (
+        "waiting",
+        "Is it getting better? Not yet known: too few posts have a score, 30 of its own and 5 of the frozen baseline.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("lift", "tone", "sentence"),
+    [
+        (
+            (0.62, 0.31, 0.93),
+            "better",
+            "Yes: its 212 posts score 0.62 sd above the 38 of the frozen baseline (95 %: +0.31 to +0.93).",
+        ),
+        (
+            (-0.62, -0.93, -0.31),
+            "worse",
+            "No: its 212 posts score 0.62 sd below the 38 of the frozen baseline (95 %: −0.93 to −0.31).",
+        ),
+        (
+            (0.2, -0.6, 1.0),
+            "unknown",
+            (
+                "Not yet known: its 212 posts score 0.20 sd above the 38 of the frozen baseline, "
+                "but anything from −0.60 to +1.00 sd fits what was seen (95 %)."
+            ),
+        ),
+        (
+            (0.3, 0.0, 0.6),
+            "unknown",
+            (
+                "Not yet known: its 212 posts score 0.30 sd above the 38 of the frozen baseline, "
+                "but anything from +0.00 to +0.60 sd fits what was seen (95 %)."
+            ),
+        ),
+    ],
+)
+def test_the_sentence_is_plain(bot: Bot, lift: tuple[float, float, float], tone: str, sentence: str) -> None:
+    metrics = dict(zip(("lift", "lift_low", "lift_high"), lift, strict=True))
+    answer = after(bot, learning_posts=212, baseline_posts=38, **metrics)
+    assert (answer["tone"], answer["sentence"]) == (tone, sentence)
+    assert str(answer["detail"]).startswith("After round 12. One unit (sd) is one standard deviation")
+
+
+def test_the_engine_is_told_which_frozen_version_a_post_is_compared_with(bot: Bot) -> None:
+    """A new fine-tuning has a baseline of its own; a rollback within the old one's lineage has not."""
+    first = make_version(bot)
+    learned = make_version(bot, kind="online", parent=first)
+    second = make_version(bot)
+    runs = [make_run(bot, "online", start_version=version, state="finished") for version in (first, learned, second)]
+    for run in runs:
+        make_reward(make_post(bot, "published", arm="learning", provenance={"run": str(run.pk)}))
+    make_reward(make_post(bot, "published", arm="learning"))
+    make_reward(make_post(make_bot(bot.connection), "published", arm="learning", provenance={"run": str(runs[0].pk)}))
+    lineages = [post.lineage for post in history.scored_posts(bot)]
+    assert lineages == [str(first.pk), str(first.pk), str(second.pk), ""]
+
+
+def test_a_young_readings_noise_reaches_the_engine(bot: Bot) -> None:
+    make_reward(make_post(bot, "published", arm="learning", provenance={"reward": {"noise": 1.75}}))
+    make_reward(make_post(bot, "published", arm="learning"))
+    assert [post.noise for post in history.scored_posts(bot)] == [1.75, 1.0]
