@@ -46,7 +46,7 @@ class Method:
 BESPO = {"bespo_learning_rate": 5e-5, "departure_weight": 0.0, "entropy_weight": 0.0}
 """With the original's regularisers its token-averaged loss cannot leave the start; without them it can."""
 METHODS = {
-    "default": Method(),
+    "default": Method(posts=128),
     "best_of_16": Method(OnlineConfig(algorithm="best_of_n", candidates_per_post=16, baseline_share=0.0), 512),
     "ppo": Method(OnlineConfig(algorithm="ppo", learning_rate=3e-4, kl_target=40.0, baseline_share=0.0), 512),
     "bespo": Method(OnlineConfig(algorithm="bespo", extra=BESPO, baseline_share=0.0), 128),
