@@ -37,6 +37,8 @@ def connection_form(kind: str, *args: Any, **kwargs: Any) -> forms.Form:
     )
     form: forms.Form = named(*args, **kwargs)
     form.order_fields(["name"])
+    for secret in getattr(own, "secret_fields", ()):
+        form.fields[secret].required = True
     return form
 
 

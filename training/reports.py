@@ -16,6 +16,9 @@ TITLES = {
     "memorisation": "Memorised from the training posts",
     "quarantined": "Posts left out of training",
     "reward_model": "Reward model",
+    "50%": "Within the 50 % interval",
+    "80%": "Within the 80 % interval",
+    "95%": "Within the 95 % interval",
     "auc": "AUC",
     "kl": "KL",
 }
