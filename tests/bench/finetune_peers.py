@@ -58,7 +58,7 @@ def _trainer(kind: str, folder: Path, texts: list[str], options: dict[str, Any])
     )
 
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")
-    tokenizer.pad_token = "<|padding|>"
+    tokenizer.add_special_tokens({"pad_token": "<|padding|>"})
     rows = [tokenizer(tokenizer.eos_token + text + tokenizer.eos_token) for text in texts]
     collator = DataCollatorForLanguageModeling(tokenizer, mlm=False)
 

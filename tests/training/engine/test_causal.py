@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -40,6 +41,12 @@ def test_saving_and_loading_keeps_every_weight(folder: Path, tmp_path: Path) -> 
 
     assert {k: v.tolist() for k, v in again.weights().items()} == {k: v.tolist() for k, v in model.weights().items()}
     assert again.logprobs(["the cat"]) == model.logprobs(["the cat"])
+
+
+def test_other_tools_find_the_class_in_a_saved_model(folder: Path, tmp_path: Path) -> None:
+    CausalLanguageModel.load(str(folder)).save(tmp_path / "copy")
+
+    assert json.loads((tmp_path / "copy" / "config.json").read_text())["architectures"] == ["GPT2LMHeadModel"]
 
 
 def test_saving_leaves_no_half_written_file(folder: Path, tmp_path: Path) -> None:

@@ -192,6 +192,7 @@ class CausalLanguageModel:
         folder.mkdir(parents=True, exist_ok=True)
         config = self.network.config
         config.dtype = self.network.dtype
+        config.architectures = [type(self.network).__name__]  # other tools find the class by it
         checkpoints.write_text(folder / "config.json", config.to_json_string())
         self.tokenizer.save(folder)
         return checkpoints.write_tensors(folder / WEIGHTS, self.weights())
