@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST
 
 from accounts import clock
 from accounts.access import OrganizationRequest, organization_page
-from bots import queries, slots
+from bots import maturation, queries, slots
 from bots.forms import BotForm, BotSettingsForm, ScheduleForm
 from bots.models import Bot, Schedule
 from bots.services import bots as services
@@ -111,7 +111,7 @@ def settings(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
         else:
             messages.success(request, "Saved.")
             return redirect("bots:settings", request.organization.slug, bot.pk)
-    context = bot_context(bot, "settings") | {"form": form}
+    context = bot_context(bot, "settings") | {"form": form, "maturity": maturation.maturity_curve(bot)}
     return render(request, "bots/bot_settings.html", context, status=400 if form.errors else 200)
 
 

@@ -58,11 +58,6 @@ class PostTokenizer:
         """The text of `ids`; special tokens are left out, and NUL, which no platform and no database takes."""
         return str(self._backend.decode(list(ids), skip_special_tokens=True)).replace("\0", "")
 
-    def decode_all(self, sequences: Sequence[Sequence[int]]) -> list[str]:
-        """`decode` of every sequence, in one call to the backend."""
-        texts = self._backend.decode_batch([list(s) for s in sequences], skip_special_tokens=True)
-        return [str(text).replace("\0", "") for text in texts]
-
     def special_id(self, token: str) -> int | None:
         """The id of a special token, None where this tokenizer has no such one."""
         found: int | None = self._backend.token_to_id(token)

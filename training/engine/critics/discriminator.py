@@ -28,13 +28,6 @@ _MEAN_LOGPROB = 0
 """Where in a reading's numbers the mean log-probability of a token stands."""
 
 
-def discriminate(
-    model: CausalLanguageModel, fitted: Classifier, texts: Sequence[str], contexts: Sequence[str]
-) -> FloatArray:
-    """P(a person wrote it), (n,), where half of all texts are a person's."""
-    return fitted.probabilities(read(model, texts, contexts))[:, 1]
-
-
 def train(
     model: CausalLanguageModel, real: Sequence[RatedPost], temperature: float, max_new_tokens: int, seed: int
 ) -> tuple[Classifier | None, dict[str, Any]]:
