@@ -274,6 +274,13 @@ def test_settings_that_cannot_be_are_refused_in_words(
         assert Bot.objects.get(pk=full.bot.pk).score_formula == full.bot.score_formula
 
 
+def test_settings_show_how_soon_reactions_come(world: World, full: Everything) -> None:
+    with tenant(world.acme.pk):
+        Bot.objects.update(reading_ages=[80, 1440], reward_age=1440)
+    html = client_of(world.alice).get(f"/o/acme/bots/{full.bot.pk}/settings/").content.decode()
+    assert "<dt>after 80 min</dt><dd>50 %</dd><dt>after 1440 min</dt><dd>100 %</dd>" in html
+
+
 def test_settings_are_saved(world: World, full: Everything) -> None:
     change = {"name": "Renamed", "score_formula": "likes", "blocklist": "one\n\n two \n", "posts_per_day": "3"}
     answer, html = _posted(world, f"/o/acme/bots/{full.bot.pk}/settings/", SETTINGS | change)
