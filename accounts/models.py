@@ -70,6 +70,23 @@ class Organization(models.Model):
         return self.name
 
 
+class Site(models.Model):
+    """This installation, one row: the operator's switch that stops all publishing, and the pulse by which a database
+    that was restored from a backup is recognised.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    paused_at = models.DateTimeField(null=True, blank=True)
+    pause_reason = models.CharField(max_length=500, blank=True)
+    pulse_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="site_is_one")]
+
+    def __str__(self) -> str:
+        return "This installation"
+
+
 class Membership(TenantModel):
     """A person's place in an organization."""
 

@@ -36,6 +36,10 @@ class Bot(TenantModel):
         REVIEW = "review", "A person approves every post"
         AUTO = "auto", "Posts that pass every rule are approved by themselves"
 
+    class QueueOrder(models.TextChoices):
+        GIVEN = "given", "In the order of the queue"
+        RANDOM = "random", "In random order"
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     connection = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="bots")
     name = models.CharField(max_length=120)
@@ -60,6 +64,13 @@ class Bot(TenantModel):
         validators=[MinValueValidator(1)],
     )
     blocklist = models.JSONField(default=list, blank=True, help_text="Words and phrases that this bot never publishes.")
+    queue_order = models.CharField(
+        max_length=6,
+        choices=QueueOrder.choices,
+        default=QueueOrder.GIVEN,
+        help_text="In which order approved posts take the free slots.",
+    )
+    queue_empty_since = models.DateTimeField(null=True, blank=True, editable=False)
     paused_at = models.DateTimeField(null=True, blank=True, editable=False)
     pause_reason = models.CharField(max_length=300, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -69,6 +80,7 @@ class Bot(TenantModel):
             models.UniqueConstraint(fields=["organization", "id"], name="bot_of_organization"),
             models.UniqueConstraint(fields=["organization", "name"], name="bot_name_once"),
             models.CheckConstraint(condition=Q(approval__in=["review", "auto"]), name="bot_approval"),
+            models.CheckConstraint(condition=Q(queue_order__in=["given", "random"]), name="bot_queue_order"),
         ]
         ordering = ["name"]
 
@@ -101,6 +113,13 @@ class Schedule(TenantModel):
     timetable = models.JSONField(default=list, blank=True, help_text="Times of the week, like “mon 09:00”.")
     misfire = models.CharField(max_length=5, choices=Misfire.choices, default=Misfire.LATE)
     misfire_minutes = models.PositiveIntegerField(default=60, help_text="How late a missed post may still be sent.")
+    jitter_minutes = models.PositiveSmallIntegerField(
+        default=0,
+        validators=[MaxValueValidator(720)],
+        help_text="Each slot is moved later by a random part of this many minutes.",
+    )
+    quiet_from = models.TimeField(null=True, blank=True, help_text="Local time from which nothing is sent.")
+    quiet_until = models.TimeField(null=True, blank=True, help_text="Local time from which posts are sent again.")
     active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
@@ -112,6 +131,11 @@ class Schedule(TenantModel):
                 | (Q(kind="cron") & ~Q(cron=""))
                 | (Q(kind="timetable") & ~Q(timetable=[])),
                 name="schedule_has_its_rule",
+            ),
+            models.CheckConstraint(
+                condition=Q(quiet_from__isnull=True, quiet_until__isnull=True)
+                | Q(quiet_from__isnull=False, quiet_until__isnull=False),
+                name="schedule_quiet_hours_whole",
             ),
         ]
         ordering = ["created_at"]
@@ -137,6 +161,14 @@ class Post(TenantModel):
     connection = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="posts")
     kind = models.CharField(max_length=5, choices=Kind.choices, default=Kind.NEW)
     reply_to = models.CharField(max_length=300, blank=True, help_text="The platform's id of the post that is answered.")
+    continues = models.OneToOneField(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="continued_by",
+        help_text="The part of a thread that this one follows: it is sent once that is published, as its reply.",
+    )
     text = models.TextField(blank=True)
     arm = models.CharField(max_length=10, choices=Arm.choices, default=Arm.HUMAN)
     model_version_id = models.UUIDField(null=True, editable=False, db_index=True)
@@ -149,6 +181,7 @@ class Post(TenantModel):
     approved_at = models.DateTimeField(null=True, editable=False)
     decline_reason = models.CharField(max_length=300, blank=True)
 
+    position = models.FloatField(default=0, help_text="Place in the queue; posts of the same place go by approval.")
     schedule = models.ForeignKey(Schedule, null=True, on_delete=models.SET_NULL, related_name="+")
     slot_utc = models.DateTimeField(null=True, blank=True)
     platform_key = models.CharField(max_length=64, editable=False)
@@ -310,3 +343,20 @@ class Decision(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.get_choice_display()}: {self.text[:40]}"
+
+
+from bots.reply_models import Incoming, ReplyCandidate, ReplyRules  # noqa: E402 - after Bot and Post, which they point to
+
+__all__ = [
+    "Bot",
+    "Decision",
+    "Incoming",
+    "Post",
+    "PostImage",
+    "ReplyCandidate",
+    "ReplyRules",
+    "Reward",
+    "Schedule",
+    "ScoreObservation",
+    "Verdict",
+]

@@ -44,24 +44,56 @@ class FaceError(Exception):
         self.retry_after = retry_after
 
 
+Operation = Literal["publish", "read"]
+Reads = Literal["history", "accounts", "mentions", "comments", "communities"]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a platform allows one connection: at most `calls` of an operation in any window of `seconds`."""
+
+    operation: Operation
+    calls: int
+    seconds: int
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What a platform can do.
 
+    `max_images`: images that one post may carry; 0 when it takes none.
+    `reads`: what can be read of it: "history" of the own account, posts of other "accounts", "mentions", "comments"
+    below own posts, and named "communities" (a subreddit, a hashtag, a channel).
+    `replies`: to whom a reply may be sent without being asked: "summoned" when only to posts that mention or answer the
+    account, "community" when also where a community's rules allow it.
+    `label`: how posts are marked as automated: "set" by the face, "checked" by `verify`, or by the "platform" itself.
+    `limits`: its published rate limits; what it says in its answers comes before them.
+    `batch`: posts whose reactions one read call can ask for.
     `idempotency`: "key" when a repeated publish with the same key is harmless for `key_window` seconds after the first,
     "none" when it would publish twice.
     `simulated`: reactions come from a simulation and must be labelled so wherever they are shown.
+    `may_learn`: whether its terms let a model learn from what is read there without a permission of their own.
     """
 
     max_length: int
     counts_by: Literal["characters", "graphemes", "weighted", "utf16"]
     metrics: tuple[str, ...]
     can_reply: bool = False
-    takes_images: bool = False
+    can_thread: bool = False
+    max_images: int = 0
+    reads: frozenset[Reads] = frozenset()
+    replies: Literal["summoned", "community"] = "summoned"
+    label: Literal["set", "checked", "platform"] = "platform"
+    limits: tuple[Limit, ...] = ()
+    batch: int = 100
     idempotency: Literal["key", "none"] = "none"
     key_window: float = math.inf
     simulated: bool = False
     may_learn: bool = False
+
+    @property
+    def takes_images(self) -> bool:
+        return self.max_images > 0
 
 
 @dataclass(frozen=True)
@@ -120,8 +152,21 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Parent:
+    """A post above another one in its thread."""
+
+    author: str
+    text: str
+
+
+@dataclass(frozen=True)
 class RemotePost:
-    """A post read from a platform: own history, or something in the inbox that one could answer."""
+    """A post read from a platform: own history, or something in the inbox that one could answer.
+
+    `parents`: the posts above it, oldest first, as far as the platform gave them. `depth`: how many there are (0 for a
+    post that starts a thread). `root_id`: the thread's first post. `summoned`: it mentions or answers the account.
+    `closed`: why nobody can answer it (deleted, removed, locked), empty when one can.
+    """
 
     remote_id: str
     text: str
@@ -129,6 +174,16 @@ class RemotePost:
     author: str = ""
     url: str = ""
     metrics: Mapping[str, int] = field(default_factory=dict)
+    reply_to: str = ""
+    root_id: str = ""
+    depth: int = 0
+    parents: tuple[Parent, ...] = ()
+    community: str = ""
+    language: str = ""
+    author_is_bot: bool = False
+    summoned: bool = False
+    is_repost: bool = False
+    closed: str = ""
 
 
 class Face(ABC):
@@ -166,16 +221,38 @@ class Face(ABC):
         """Read reactions in one batch: an entry per id asked for, None where the post is gone."""
 
     @abstractmethod
-    def history(self, since: datetime | None) -> Iterable[RemotePost]:
-        """The account's own posts since then, oldest first."""
+    def history(self, since: datetime | None, account: str = "") -> Iterable[RemotePost]:
+        """Posts since then, oldest first: the own account's, or another `account`'s where "accounts" can be read."""
 
     @abstractmethod
-    def inbox(self, since: datetime | None) -> Iterable[RemotePost]:
-        """Mentions and comments since then, oldest first; empty where the platform has none."""
+    def inbox(self, since: datetime | None, community: str = "") -> Iterable[RemotePost]:
+        """What one could answer since then, oldest first: mentions and comments, or what was posted in a `community`
+        where those can be read. Own posts are not in it. Empty where the platform has none.
+        """
+
+    def look_up(self, remote_id: str) -> RemotePost | None:
+        """One post as it is now, with its thread, just before it is answered. None when it is gone."""
+        raise FaceError("This platform cannot show a single post.", permanent=True)
 
     def count(self, text: str) -> int:
         """Length of the text as this platform counts it, against `capabilities.max_length`."""
         return len(text)
+
+    def objection(self, post: OutgoingPost) -> str:
+        """Why this platform could never take this post, for its author; empty when it could. Asks the platform
+        nothing.
+        """
+        if (length := self.count(post.text)) > self.capabilities.max_length:
+            return f"The text has {length} characters; {self.connection} takes at most {self.capabilities.max_length}."
+        return ""
+
+    def price(self, post: OutgoingPost) -> int:
+        """What publishing this post costs, in millionths of a US dollar."""
+        return 0
+
+    def read_price(self, remote_ids: Sequence[str]) -> int:
+        """What one reading of these posts' reactions costs, in millionths of a US dollar."""
+        return 0
 
     def clock_speed(self) -> float:
         """How many of the platform's seconds pass in one of ours: 1 everywhere but in a sandbox."""

@@ -32,6 +32,16 @@ class Connection(TenantModel):
     may_learn = models.BooleanField(
         default=False, help_text="Whether this account's posts and reactions may be used for training."
     )
+    learn_permission = models.CharField(
+        max_length=500, blank=True, help_text="The permission to learn from this platform, where its terms ask for one."
+    )
+    daily_budget = models.DecimalField(
+        max_digits=8,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        help_text="US dollars that calls may cost per UTC day; empty: no bound.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta(TenantModel.Meta):
@@ -69,6 +79,57 @@ class Connection(TenantModel):
         return self.capabilities.simulated
 
 
+class Authorization(TenantModel):
+    """A connection in the making: a person was sent to the platform to allow it, and has not come back yet."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    kind = models.CharField(max_length=40)
+    name = models.CharField(max_length=120)
+    settings = models.JSONField(default=dict)
+    credentials = models.TextField(editable=False, help_text="Sealed; what must be known when the person comes back.")
+    connection = models.ForeignKey(Connection, null=True, on_delete=models.CASCADE, related_name="+")
+    user_id = models.UUIDField(help_text="Who was sent: nobody else may finish it.")
+    expires_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.kind})"
+
+
+class Usage(TenantModel):
+    """Calls of one operation in one window of time, and what they cost: what limits and budgets are held against."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="usage")
+    operation = models.CharField(max_length=10)
+    seconds = models.PositiveIntegerField(help_text="Length of the window.")
+    start = models.DateTimeField()
+    calls = models.PositiveIntegerField(default=0)
+    microdollars = models.PositiveBigIntegerField(default=0)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["connection", "operation", "seconds", "start"], name="usage_window_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.operation}: {self.calls} since {self.start}"
+
+
+class BilledRead(TenantModel):
+    """A post whose reading a platform has billed on a UTC day: reading it again that day costs nothing."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="+")
+    day = models.DateField()
+    remote_id = models.CharField(max_length=300)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["connection", "day", "remote_id"], name="read_billed_once_per_day"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.remote_id} on {self.day}"
+
+
 from faces.kinds.sandbox.models import SandboxPost, SandboxWorld  # noqa: E402 - after Connection, which they point to
 
-__all__ = ["Connection", "SandboxPost", "SandboxWorld"]
+__all__ = ["Authorization", "BilledRead", "Connection", "SandboxPost", "SandboxWorld", "Usage"]

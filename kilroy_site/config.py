@@ -66,6 +66,7 @@ class Config:
     demo: bool
     email_url: str | None
     outbound_allow: frozenset[tuple[str, int]]
+    api_bases: Mapping[str, str]
 
     @property
     def local(self) -> bool:
@@ -275,6 +276,8 @@ VARIABLES: tuple[Variable, ...] = (
 )
 
 NAMES = frozenset(variable.name for variable in VARIABLES)
+API_BASE = re.compile(r"KILROY_([A-Z0-9]+)_API_BASE")
+"""Address of one face's platform, in place of the real one: any face may have one, also those of other packages."""
 
 
 def load(environ: Mapping[str, str]) -> Config:
@@ -285,6 +288,7 @@ def load(environ: Mapping[str, str]) -> Config:
     """
     _refuse_unknown(environ)
     values = {variable.field: _value(variable, environ) for variable in VARIABLES}
+    values["api_bases"] = _api_bases(environ)
     local = values["debug"] or values["host"] in LOOPBACK_HOSTS
     if not values["secret_key"]:
         values["secret_key"] = _drawn(SECRET_KEY, values, local)
@@ -314,10 +318,24 @@ def _drawn(secret: DrawnSecret, values: Mapping[str, Any], local: bool) -> str:
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
     for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in NAMES:
+        if name.startswith(PREFIX) and name not in NAMES and not API_BASE.fullmatch(name):
             close = difflib.get_close_matches(name, sorted(NAMES), n=1)
             hint = f"Did you mean {close[0]}?" if close else f"Known are {', '.join(sorted(NAMES))}."
             raise ConfigError(f"{name}={environ[name]!r}: there is no such variable. {hint}")
+
+
+def _api_bases(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Face → address of its platform, without a slash at the end."""
+    bases = {}
+    for name, text in environ.items():
+        match = API_BASE.fullmatch(name)
+        if match is None or not text.strip():
+            continue
+        try:
+            bases[match[1].lower()] = _url("http", "https")(text.strip()).rstrip("/")
+        except ValueError:
+            raise ConfigError(f"{name}={text!r}: expected http://host:port or https://host.") from None
+    return bases
 
 
 def _value(variable: Variable, environ: Mapping[str, str]) -> Any:

@@ -17,6 +17,7 @@ VAR = CONFIG.var
 SECRET_KEY = CONFIG.secret_key
 CREDENTIAL_KEYS = CONFIG.credential_keys
 OUTBOUND_ALLOW = CONFIG.outbound_allow
+API_BASES = CONFIG.api_bases
 DEBUG = CONFIG.debug
 PUBLIC_URL = CONFIG.public_url
 ALLOWED_HOSTS = [*CONFIG.allowed_hosts, "localhost", "127.0.0.1", "[::1]"]

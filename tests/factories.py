@@ -20,19 +20,33 @@ from accounts import clock
 from accounts.models import Membership, Organization, User
 from accounts.services import add_member, create_organization
 from accounts.tenancy import tenant
-from bots.models import Bot, Decision, Post, PostImage, Reward, Schedule, ScoreObservation, Verdict
+from bots.models import (
+    Bot,
+    Decision,
+    Incoming,
+    Post,
+    PostImage,
+    ReplyCandidate,
+    ReplyRules,
+    Reward,
+    Schedule,
+    ScoreObservation,
+    Verdict,
+)
 from bots.services.posts import outgoing, payload_sha256
 from bots.states import PostState
 from faces.contract import OutgoingPost
-from faces.models import Connection
+from faces.models import Authorization, BilledRead, Connection, Usage
 from faces.services import create_connection
 from training.models import (
     Canary,
     Dataset,
     Example,
     Generation,
+    Harvest,
     Metric,
     ModelVersion,
+    Retraining,
     Round,
     Run,
     RunDataset,
@@ -278,6 +292,8 @@ class Everything:
     generation: Generation
     observation: ScoreObservation
     canary: Canary
+    incoming: Incoming
+    harvest: Harvest
 
     @property
     def post(self) -> Post:
@@ -324,6 +340,59 @@ def make_everything() -> Everything:
         },
     )
     generation = make_generation(bot, version=version)
+    incoming, harvest = make_incoming(bot), make_harvest(bot, run)
+    make_usage(bot.connection)
     return Everything(
-        bot.connection, bot, schedule, posts, image, dataset, run, online, version, generation, observation, canary
+        bot.connection,
+        bot,
+        schedule,
+        posts,
+        image,
+        dataset,
+        run,
+        online,
+        version,
+        generation,
+        observation,
+        canary,
+        incoming,
+        harvest,
+    )
+
+
+def make_incoming(bot: Bot) -> Incoming:
+    """A bot's rules for replies, a mention that it has yet to answer, and one that it answered, with its candidate."""
+    now = timezone.now()
+    Incoming.objects.create(bot=bot, remote_id="mention-2", text="And you?", at=now, seen_at=now, state="chosen")
+    ReplyRules.objects.create(bot=bot)
+    answer = make_post(bot, kind=Post.Kind.REPLY, reply_to="mention-1")
+    make_post(bot, continues=answer)
+    incoming = Incoming.objects.create(
+        bot=bot,
+        remote_id="mention-1",
+        author="ann",
+        text="What do you think?",
+        at=now,
+        seen_at=now,
+        state=Incoming.State.ANSWERED,
+        answer=answer,
+    )
+    ReplyCandidate.objects.create(incoming=incoming, position=0, text=answer.text, realism=0.8, score=0.4, chosen=True)
+    return incoming
+
+
+def make_harvest(bot: Bot, run: Run) -> Harvest:
+    """A bot's harvest of its own account, and its retraining."""
+    Retraining.objects.create(bot=bot, last_run=run)
+    dataset = make_dataset(bot, name="Own posts", examples=3)
+    return Harvest.objects.create(bot=bot, connection=bot.connection, dataset=dataset)
+
+
+def make_usage(connection: Connection) -> None:
+    """What calls were made for a connection, one billed reading, and a person on the way to connect it anew."""
+    now = timezone.now()
+    Usage.objects.create(connection=connection, operation="publish", seconds=86400, start=now, calls=3)
+    BilledRead.objects.create(connection=connection, day=now.date(), remote_id="1")
+    Authorization.objects.create(
+        connection=connection, kind=connection.kind, name="Again", user_id=uuid.uuid4(), expires_at=now
     )

@@ -22,6 +22,8 @@ class FakePlatform:
     published: list[tuple[OutgoingPost, str]] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     finds: int = 0
+    posts: list[RemotePost] = field(default_factory=list)
+    inbox: list[RemotePost] = field(default_factory=list)
     on_publish: Any = None
 
 
@@ -60,11 +62,14 @@ def fake_face(platform: FakePlatform, **can: Any) -> type[Face]:
             assert isinstance(platform.readings, dict)
             return {remote_id: platform.readings.get(remote_id) for remote_id in remote_ids}
 
-        def history(self, since: datetime | None) -> list[RemotePost]:
-            return []
+        def history(self, since: datetime | None, account: str = "") -> list[RemotePost]:
+            return [post for post in platform.posts if since is None or post.at >= since]
 
-        def inbox(self, since: datetime | None) -> list[RemotePost]:
-            return []
+        def inbox(self, since: datetime | None, community: str = "") -> list[RemotePost]:
+            return [post for post in platform.inbox if since is None or post.at >= since]
+
+        def look_up(self, remote_id: str) -> RemotePost | None:
+            return next((post for post in platform.inbox if post.remote_id == remote_id), None)
 
     return FakeFace
 

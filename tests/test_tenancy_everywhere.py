@@ -19,7 +19,7 @@ from tests.factories import World, make_bot, make_everything, make_run, make_wor
 
 ROOMS = ("accounts", "bots", "faces", "kilroy_site", "training")
 TENANT_MODELS = [model for model in apps.get_models() if issubclass(model, TenantModel)]
-FREE_MODELS = {"User", "Organization"}
+FREE_MODELS = {"User", "Organization", "Site"}
 
 
 def _foreign_keys() -> list[models.ForeignKey]:  # type: ignore[type-arg]

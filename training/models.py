@@ -74,9 +74,15 @@ class Example(TenantModel):
     source = models.CharField(max_length=300)
     licence = models.CharField(max_length=300)
     may_learn = models.BooleanField()
+    source_id = models.CharField(max_length=300, blank=True, help_text="Its platform's id, where it was harvested.")
 
     class Meta(TenantModel.Meta):
-        constraints = [models.UniqueConstraint(fields=["dataset", "position"], name="example_position_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["dataset", "position"], name="example_position_once"),
+            models.UniqueConstraint(
+                fields=["dataset", "source_id"], condition=~Q(source_id=""), name="example_source_once"
+            ),
+        ]
         ordering = ["position"]
 
     def __str__(self) -> str:
@@ -305,6 +311,7 @@ class Generation(TenantModel):
     prompt = models.CharField(max_length=1000, blank=True)
     count = models.PositiveSmallIntegerField(default=1)
     params = models.JSONField(default=dict)
+    into_queue = models.BooleanField(default=False, help_text="Propose every text as a post of the bot.")
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     samples = models.JSONField(default=list)
     error = models.CharField(max_length=500, blank=True)
@@ -316,3 +323,21 @@ class Generation(TenantModel):
             models.CheckConstraint(condition=Q(state__in=["queued", "done", "failed"]), name="generation_state")
         ]
         ordering = ["-created_at"]
+
+
+from training.pipeline_models import Harvest, Retraining  # noqa: E402 - after Dataset and Run, which they point to
+
+__all__ = [
+    "Canary",
+    "Dataset",
+    "Example",
+    "Generation",
+    "Harvest",
+    "Metric",
+    "ModelVersion",
+    "Retraining",
+    "Round",
+    "Run",
+    "RunDataset",
+    "SampleSet",
+]

@@ -90,12 +90,11 @@ def check_draft(bot: Bot, post: OutgoingPost) -> None:
         raise ValidationError({"text": "Write something, or add an image."})
     if "\0" in post.text:
         raise ValidationError({"text": "The text holds a NUL character, which no platform takes: remove it."})
-    if (length := face.count(post.text)) > can.max_length:
-        raise ValidationError(
-            {"text": f"The text has {length} characters; {bot.connection} takes at most {can.max_length}."}
-        )
-    if post.images and not can.takes_images:
-        raise ValidationError({"images": f"{bot.connection} takes no images."})
+    if objection := face.objection(post):
+        raise ValidationError({"text": objection})
+    if len(post.images) > can.max_images:
+        most = f"at most {can.max_images}" if can.max_images else "no"
+        raise ValidationError({"images": f"{bot.connection} takes {most} images."})
     if post.reply_to and not can.can_reply:
         raise ValidationError({"reply_to": f"{bot.connection} takes no replies."})
     for image in post.images:

@@ -330,7 +330,7 @@ def test_a_platforms_post_is_bound_to_one_row(bot: Bot, platform: FakePlatform, 
 def test_an_image_that_cannot_be_read_holds_the_post_and_says_so(
     bot: Bot, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(FACES, "fake", StubKind(fake_face(platform, takes_images=True)))
+    monkeypatch.setitem(FACES, "fake", StubKind(fake_face(platform, max_images=4)))
     post = make_post(bot, "queued")
     image = make_image(post)
     content = Path(image.file.path).read_bytes()

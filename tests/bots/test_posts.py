@@ -205,7 +205,7 @@ def test_what_was_not_approved_is_not_sent(world: World, monkeypatch: pytest.Mon
 
 def test_an_image_that_was_swapped_is_not_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     platform = FakePlatform()
-    monkeypatch.setitem(FACES, "fake", StubKind(fake_face(platform, takes_images=True)))
+    monkeypatch.setitem(FACES, "fake", StubKind(fake_face(platform, max_images=4)))
     with tenant(world.acme.pk):
         post = make_post(make_bot(make_connection("fake")), "queued")
         image = make_image(post)

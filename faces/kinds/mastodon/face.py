@@ -39,7 +39,9 @@ class MastodonFace(Face):
         counts_by="graphemes",
         metrics=("likes", "shares", "comments"),
         can_reply=True,
-        takes_images=True,
+        max_images=4,
+        reads=frozenset({"history", "mentions"}),
+        label="checked",
         idempotency="key",
         key_window=3600.0,
         may_learn=True,
@@ -104,10 +106,10 @@ class MastodonFace(Face):
                 readings[str(status["id"])] = Reading(_counts(status), followers)
         return readings
 
-    def history(self, since: datetime | None) -> Iterable[RemotePost]:
+    def history(self, since: datetime | None, account: str = "") -> Iterable[RemotePost]:
         return [_remote(status) for status in reversed(list(self._statuses(since)))]
 
-    def inbox(self, since: datetime | None) -> Iterable[RemotePost]:
+    def inbox(self, since: datetime | None, community: str = "") -> Iterable[RemotePost]:
         mentions = self._pages("/api/v1/notifications", {"types[]": "mention"}, since)
         return [_remote(mention["status"]) for mention in reversed(list(mentions)) if mention.get("status")]
 

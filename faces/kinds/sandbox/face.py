@@ -59,7 +59,8 @@ class SandboxFace(Face):
         counts_by="characters",
         metrics=METRICS,
         can_reply=True,
-        takes_images=True,
+        max_images=4,
+        reads=frozenset({"history"}),
         idempotency="key",
         simulated=True,
         may_learn=True,
@@ -118,7 +119,7 @@ class SandboxFace(Face):
                 )
         return readings
 
-    def history(self, since: datetime | None) -> Iterable[RemotePost]:
+    def history(self, since: datetime | None, account: str = "") -> Iterable[RemotePost]:
         posts = self._posts().filter(deleted_at=None)
         if since is not None:
             posts = posts.filter(published_at__gte=since)
@@ -132,7 +133,7 @@ class SandboxFace(Face):
                 metrics=self._counts(world, post, now),
             )
 
-    def inbox(self, since: datetime | None) -> Iterable[RemotePost]:
+    def inbox(self, since: datetime | None, community: str = "") -> Iterable[RemotePost]:
         """Empty: the simulated audience counts as having commented, but writes nothing that could be answered."""
         return ()
 
