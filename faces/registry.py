@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FaceKind:
-    """One entry: `face` and `form` are dotted paths; the form edits `Connection.settings`."""
+    """One entry: `face` and `form` are dotted paths; the form edits `Connection.settings`. `flow`: dotted path of a
+    `faces.oauth.Flow`, where the account's owner allows the connection on the platform's own page.
+    """
 
     label: str
     description: str
     face: str
     form: str
+    flow: str = ""
 
     @property
     def needs_no_account(self) -> bool:
