@@ -70,6 +70,7 @@ def _trainer(kind: str, folder: Path, texts: list[str], options: dict[str, Any])
     return Trainer(
         model=AutoModelForCausalLM.from_pretrained(folder / "model", dtype="float32"),
         args=TrainingArguments(per_device_train_batch_size=STEP_POSTS, bf16=kind == "trainer-bf16", **options),
+        processing_class=tokenizer,
         train_dataset=rows,
         data_collator=padded if kind == "trainer-fp32" else collator,
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class PostTokenizer:
     """A fast Hugging Face tokenizer seen as `encode` and `decode` of whole posts.
 
-    Raises `ModelUnavailable` when the tokenizer has no fast backend or no end token.
+    Raises `ModelUnavailable` when the tokenizer has no fast backend, no vocabulary or no end token.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -27,6 +27,8 @@ class PostTokenizer:
             raise ModelUnavailable(
                 "This model's tokenizer has no tokenizer.json. Choose a model that ships one, such as gpt2."
             )
+        if backend.get_vocab_size(with_added_tokens=False) == 0:  # made from the configuration alone: there was no file
+            raise ModelUnavailable("This model has no tokenizer: put its tokenizer.json beside its weights.")
         end_id = tokenizer.eos_token_id
         if not isinstance(end_id, int):
             raise ModelUnavailable(

@@ -109,6 +109,14 @@ def test_an_unknown_name_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> Non
         CausalLanguageModel.load("nobody/no-such-model")
 
 
+def test_a_gpt2_model_without_its_tokenizer_is_refused_and_not_given_an_empty_one(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").unlink()
+
+    with pytest.raises(ModelUnavailable, match=r"model: .*no tokenizer"):
+        CausalLanguageModel.load(str(folder))
+
+
 def test_a_model_without_end_token_is_refused(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
 
