@@ -9,7 +9,7 @@ from django.db import models
 
 from accounts import vault
 from accounts.tenancy import TenantModel
-from faces.contract import Capabilities, Face
+from faces.contract import Capabilities, Face, FaceError
 from faces.registry import FACES
 
 
@@ -42,6 +42,12 @@ class Connection(TenantModel):
         blank=True,
         help_text="US dollars that calls may cost per UTC day; empty: no bound.",
     )
+    publish_after = models.DateTimeField(
+        null=True, editable=False, help_text="The platform asked us to send nothing before this moment."
+    )
+    read_after = models.DateTimeField(
+        null=True, editable=False, help_text="The platform asked us to read nothing before this moment."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta(TenantModel.Meta):
@@ -70,8 +76,13 @@ class Connection(TenantModel):
 
     @property
     def secrets(self) -> dict[str, Any]:
-        """The credentials in the clear, for the face alone. Raises VaultError."""
-        return vault.unseal(self, "credentials", self.credentials)
+        """The credentials in the clear, for the face alone. Raises FaceError when they do not open: nothing was sent,
+        and the connection waits for its owner.
+        """
+        try:
+            return vault.unseal(self, "credentials", self.credentials)
+        except vault.VaultError as error:
+            raise FaceError(str(error), permanent=True, credentials=True) from None
 
     @property
     def simulated(self) -> bool:
@@ -100,7 +111,7 @@ class Usage(TenantModel):
 
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="usage")
     operation = models.CharField(max_length=10)
-    seconds = models.PositiveIntegerField(help_text="Length of the window.")
+    seconds = models.PositiveIntegerField(help_text="Length of the limit's window; 0: totals of a UTC day.")
     start = models.DateTimeField()
     calls = models.PositiveIntegerField(default=0)
     microdollars = models.PositiveBigIntegerField(default=0)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import defaultdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,13 +16,15 @@ from accounts.tenancy import tenant
 from bots import live, maturation, scoring, toxicity
 from bots.models import Bot, Post, Reward, ScoreObservation
 from bots.states import PostState
-from faces.contract import FaceError, Reading
+from faces import governor
+from faces.contract import FaceError, OutgoingPost, Reading
 from faces.models import Connection
 from faces.services import mark_broken
 
 log = logging.getLogger(__name__)
 
 BATCH = 500
+WAITING_TO_BE_SENT = (PostState.SCHEDULED, PostState.QUEUED, PostState.LEASED)
 RETRY = timedelta(seconds=60)
 """When a reading that failed, or whose reader vanished, is tried again."""
 
@@ -59,21 +62,68 @@ def _read_batch(connection: Connection, post_ids: list[UUID]) -> int:
             .filter(pk__in=post_ids, next_reading_at__lte=now, state=PostState.PUBLISHED)
         )
         Post.objects.filter(pk__in=[post.pk for post in posts]).update(next_reading_at=now + RETRY)
+    posts = _within_means(connection, posts, now)
     if not posts:
         return 0
+    remote_ids = [_remote_id(post) for post in posts]
     try:
-        readings = connection.face.metrics([post.remote_id or "" for post in posts])
+        readings = connection.face.metrics(remote_ids)
     except FaceError as error:
         if error.credentials:
             mark_broken(connection, str(error))
+        governor.told_to_wait(connection, "read", error)
         log.warning("connection %s: reactions could not be read: %s", connection.pk, error)
         return 0
+    governor.book_reading(connection, remote_ids)
     speed = connection.face.clock_speed()
     for post in posts:
-        _book_reading(post, readings.get(post.remote_id or ""), now, speed, simulated=connection.simulated)
+        _book_reading(post, readings.get(_remote_id(post)), now, speed, simulated=connection.simulated)
     for bot_id in {post.bot_id for post in posts}:
         live.tell(bot_id, {"type": "post", "post": "", "state": "scored"})
     return len(posts)
+
+
+def _within_means(connection: Connection, posts: list[Post], now: datetime) -> list[Post]:
+    """The posts that may be read now by the platform's limits and the day's budget, counted as read; the others wait.
+
+    Readings that give a reward come first. What the day's posts will still cost is kept back for them.
+    """
+    posts = sorted(posts, key=lambda post: (not _gives_reward(post), post.published_at))
+    paid = set(governor.affordable(connection, [_remote_id(post) for post in posts], _still_to_publish(connection)))
+    tomorrow = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    _postpone([post for post in posts if _remote_id(post) not in paid], tomorrow)
+    posts = [post for post in posts if _remote_id(post) in paid]
+    if not posts:
+        return []
+    calls = math.ceil(len(posts) / connection.capabilities.batch)
+    price = governor.reading_price(connection, [_remote_id(post) for post in posts])
+    if wait := governor.admit(connection, "read", calls=calls, microdollars=price):
+        _postpone(posts, wait.until)
+        return []
+    return posts
+
+
+def _postpone(posts: list[Post], until: datetime) -> None:
+    Post.objects.filter(pk__in=[post.pk for post in posts]).update(next_reading_at=until)
+
+
+def _gives_reward(post: Post) -> bool:
+    ages = post.bot.reading_ages
+    return post.readings_due < len(ages) and bool(ages[post.readings_due] >= post.bot.reward_age)
+
+
+def _still_to_publish(connection: Connection) -> int:
+    """What the posts that are due within a day will cost, in millionths of a dollar."""
+    if connection.daily_budget is None:
+        return 0
+    face, soon = connection.face, clock.now() + timedelta(days=1)
+    texts = Post.objects.filter(connection=connection, state__in=WAITING_TO_BE_SENT, slot_utc__lt=soon)
+    return sum(face.price(OutgoingPost(text)) for text in texts.values_list("text", flat=True))
+
+
+def _remote_id(post: Post) -> str:
+    assert post.remote_id is not None  # the database's check: published posts have it
+    return post.remote_id
 
 
 @transaction.atomic

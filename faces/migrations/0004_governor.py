@@ -106,7 +106,10 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("operation", models.CharField(max_length=10)),
-                ("seconds", models.PositiveIntegerField(help_text="Length of the window.")),
+                (
+                    "seconds",
+                    models.PositiveIntegerField(help_text="Length of the limit's window; 0: totals of a UTC day."),
+                ),
                 ("start", models.DateTimeField()),
                 ("calls", models.PositiveIntegerField(default=0)),
                 ("microdollars", models.PositiveBigIntegerField(default=0)),

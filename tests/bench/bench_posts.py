@@ -92,7 +92,7 @@ def summary(method: str, trace: Trace) -> dict[str, float | int | None]:
         **windows,
         **trace.variety(),
         "distinct_ratio_last_64": trace.variety(64)["distinct_ratio"],
-        "kl": trace.metrics[-1].get("kl"),
+        "kl": trace.metrics[-1].get("kl") if trace.metrics else None,
         "seconds": trace.seconds,
     }
 
@@ -101,6 +101,8 @@ def row(method: str, audience: str, trace: Trace) -> str:
     """One run for people."""
     found = summary(method, trace)
     posts = found["posts"] or f"> {METHODS[method].posts}"
+    if len(trace.posts) < METHODS[method].posts:
+        posts = f"never (it wrote nothing that could be published after {len(trace.posts)} posts)"
     shown = " ".join(f"{name} {value:.2f}" for name, value in found.items() if isinstance(value, float))
     return f"{method:11} {audience:8} seed {trace.seed}: {posts} posts; {shown}"
 
@@ -117,6 +119,7 @@ def _broken(traces: dict[tuple[str, str], list[Trace]], means: dict[tuple[str, s
         for trace in traces.get(("default", audience), []):
             found = trace.variety()
             where = f"{audience}, seed {trace.seed}"
+            broken += [f"{where}: collapsed after {len(trace.posts)} posts"] * (len(trace.posts) < GOAL)
             broken += [f"{where}: distinct-2 {found['distinct_ratio']:.2f}"] * (found["distinct_ratio"] < VARIETY)
             broken += [f"{where}: near-duplicates {found['duplicates']:.3f}"] * (found["duplicates"] > 0)
             broken += [f"{where}: memorised {found['memorised']:.3f}"] * (found["memorised"] > MEMORISED)

@@ -13,6 +13,7 @@ import math
 import os
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -185,7 +186,7 @@ def simulate(
     play: Play = run_round,
     progress: Callable[[int, dict[str, float], tuple[str, ...]], None] = lambda published, metrics, decisions: None,
 ) -> Trace:
-    """Publish and learn until `posts` posts are out. `progress` is told of each round: posts so far, its metrics and
+    """Publish and learn until `posts` posts are out, or the policy has collapsed. `progress` is told of each round: posts so far, its metrics and
     decisions; `play` plays them.
     """
     began = time.monotonic()
@@ -195,7 +196,11 @@ def simulate(
     with tempfile.TemporaryDirectory(prefix="kilroy-simulation-") as folder:
         bot = _Bot(config, audience, seed, start, history, Path(folder), play)
         while len(bot.published) < posts:
-            metrics, decisions = bot.play(min(config.posts_per_round, posts - len(bot.published)))
+            try:
+                metrics, decisions = bot.play(min(config.posts_per_round, posts - len(bot.published)))
+            except Collapsed as end:
+                print(f"{method} {audience.name} {seed}: {end}", file=sys.stderr)
+                break
             progress(len(bot.published), metrics, decisions)
     learning = [text for text, arm, *_ in bot.published if arm == "learning"]
     return Trace(
@@ -212,6 +217,10 @@ def simulate(
         decisions=tuple(bot.decisions),
         seconds=time.monotonic() - began,
     )
+
+
+class Collapsed(Exception):
+    """The policy writes nothing any more that could be published: the guards refused every candidate."""
 
 
 class _Bot:
@@ -262,7 +271,7 @@ class _Bot:
             lambda step, metrics: None,
         )
         if not output.proposals:
-            raise RuntimeError(f"Round {number} proposed nothing: {' '.join(output.decisions)}")
+            raise Collapsed(f"Round {number} proposed nothing: {' '.join(output.decisions)}")
         if output.model is not None:
             if self.policy != self.start:
                 shutil.rmtree(self.policy.parent)

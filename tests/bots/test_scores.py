@@ -16,6 +16,7 @@ from bots import maturation, queries, scoring, tasks, toxicity
 from bots.models import Bot, Post, Reward, ScoreObservation
 from bots.services import delivery, scores
 from faces.contract import FaceError, Reading
+from faces.models import Connection
 from faces.registry import FACES
 from tests.factories import World, make_bot, make_connection, make_post
 from tests.fake_platform import FakePlatform, StubKind, fake_face
@@ -328,3 +329,27 @@ def test_a_formula_that_no_longer_works_keeps_the_reading(
     assert ScoreObservation.objects.filter(post=post).count() == 1
     assert not Reward.objects.exists()
     assert "no reward" in caplog.text
+
+
+def test_readings_that_give_rewards_come_first_and_the_rest_wait_for_the_next_days_budget(
+    world: World, platform: FakePlatform, time: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    face = fake_face(platform)
+    monkeypatch.setattr(face, "read_price", lambda self, remote_ids: 5_000 * len(remote_ids))
+    monkeypatch.setattr(face, "price", lambda self, post: 15_000)
+    monkeypatch.setitem(FACES, "fake", StubKind(face))
+    with tenant(world.acme.pk):
+        bot = make_bot(make_connection("fake"), reading_ages=[15, 60], reward_age=60)
+        Connection.objects.update(daily_budget="0.02")  # one post yet to come, and one reading
+        make_post(bot, "scheduled", slot_utc=START + timedelta(hours=1))
+        early = {"published_at": START, "next_reading_at": START}
+        young = make_post(bot, "published", remote_id="young", **early)
+        old = make_post(bot, "published", remote_id="old", readings_due=1, **early)
+        time.advance(timedelta(hours=2))
+        platform.readings = {name: Reading({"likes": 1}) for name in ("young", "old")}
+        assert scores.read_due_scores() == 1
+        old.refresh_from_db()
+        young.refresh_from_db()
+        assert old.observations.count() == 1
+        assert young.observations.count() == 0
+        assert young.next_reading_at == datetime(2026, 5, 5, tzinfo=UTC)
