@@ -186,8 +186,8 @@ def simulate(
     play: Play = run_round,
     progress: Callable[[int, dict[str, float], tuple[str, ...]], None] = lambda published, metrics, decisions: None,
 ) -> Trace:
-    """Publish and learn until `posts` posts are out, or the policy has collapsed. `progress` is told of each round: posts so far, its metrics and
-    decisions; `play` plays them.
+    """Publish and learn until `posts` posts are out, or the policy has collapsed. `progress` is told of each round:
+    posts so far, its metrics and decisions; `play` plays them.
     """
     began = time.monotonic()
     start, history, frozen = finetuned(), audience.history(past()), frozen_texts()

@@ -33,6 +33,8 @@ def test_only_the_learning_arm_counts():
 
 
 def test_a_run_that_never_got_there_costs_more_than_it_published():
+    collapsed = bench_posts.row("bespo", "sandbox", trace([0.0] * 32))
+    assert "never (it wrote nothing that could be published after 32 posts)" in collapsed
     assert cost("ppo", trace([0.0] * 512)) == METHODS["ppo"].posts + 1
     assert summary("ppo", trace([0.0] * 512))["posts"] is None
     assert bench_posts.row("ppo", "sandbox", trace([0.0] * 512)).startswith("ppo         sandbox  seed 1: > 512 posts;")

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from training.engine import plugins
 from training.engine.errors import OutOfMemory
 from training.engine.models.registry import STARTER, STARTER_FOLDER
 from training.engine.types import FinetuneConfig
@@ -87,6 +88,7 @@ def _header(path: Path) -> dict[str, tuple[int, ...]]:
 def _from_hub(source: str) -> dict[str, tuple[int, ...]] | None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    plugins.register_architectures()
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         with torch.device("meta"):

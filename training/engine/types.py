@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from training.engine import plugins
+
 Arm = Literal["learning", "baseline"]
 Speaker = Literal["policy", "stable", "reference"]
 
@@ -228,24 +230,27 @@ class RatedPost:
 class RankedReply:
     """A candidate reply as the critics see it. `realism` is the probability that a person wrote it, `upvotes` the
     expected class of its upvotes (0–3), None where there is no such critic; `objection` says why it may not be sent,
-    and is "" when it may.
+    and is "" when it may. `shared_run` is the longest run of characters it shares with a training text, None where
+    nobody has compared it.
     """
 
     text: str
     realism: float | None
     upvotes: float | None
     objection: str = ""
+    shared_run: int | None = None
 
 
 @dataclass(frozen=True)
 class ReplyRanking:
     """Candidates to answer `context`, best first, those with an objection last; `notes` are sentences for people about
-    critics that could not be asked.
+    critics that could not be asked. `reads_context`: whether the model was taught to read what a post answers.
     """
 
     context: str
     replies: tuple[RankedReply, ...]
     notes: tuple[str, ...] = ()
+    reads_context: bool = True
 
 
 @dataclass(frozen=True)
@@ -283,7 +288,11 @@ ALGORITHM_LABELS: dict[str, str] = {
     "actor_critic": "Actor-critic on published posts (ESPO), for comparison",
     "bespo": "Actor-critic on the critic's judgement (BESPO), for comparison",
 }
-"""Online algorithms by name, the default first, each with what people are told it is."""
+ALGORITHM_LABELS |= {
+    entry.name: f"{entry.name} ({entry.dist.name if entry.dist else 'a package'})"
+    for entry in plugins.entries("kilroy.algorithms")
+}
+"""Online algorithms by name, the default first, each with what people are told it is; those of other packages last."""
 
 
 REWARD_MODEL_LABELS: dict[str, str] = {

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from tests.contracts.algorithm import check_algorithm
 from training.engine import algorithms
 from training.engine.algorithms import espo, grpo, ppo, reinforce, rloo
 from training.engine.algorithms.batch import LossParams, PolicyBatch, divergence, entropy
@@ -50,14 +51,7 @@ def test_the_original_has_its_own_learning_rate():
 
 @pytest.mark.parametrize("name", [name for name in algorithms.ALGORITHMS if name != "best_of_n"])
 def test_every_algorithm_keeps_the_contract(name):
-    given = batch([[0.0, 1.0], [0.5, 0.0], [0.0, 0.0]], [0, 1, 1], [0, 0, 1], [1.0, -1.0])
-    loss, metrics = algorithms.get(name).loss()(given, LossParams())
-    loss.backward()
-    assert loss.shape == ()
-    assert given.logits.grad is not None
-    assert bool(torch.isfinite(given.logits.grad).all())
-    assert metrics.keys() >= {"loss", "kl", "entropy"}
-    assert all(math.isfinite(value) for value in metrics.values())
+    check_algorithm(algorithms.get(name))
 
 
 def test_leave_one_out_by_hand():

@@ -2,7 +2,8 @@
 torch).
 
 Contract: a function of `(PolicyBatch, LossParams)` that returns `(loss, metrics)`: a scalar tensor with a gradient, and
-plain numbers by standard name. Adding one touches this dict, its label in `types.ALGORITHM_LABELS` and one file.
+plain numbers by standard name. Adding one touches this dict, its label in `types.ALGORITHM_LABELS` and one file; one of
+another package is an `Algorithm` named by its entry point of the group `kilroy.algorithms` (docs/extending.md).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal, cast
 
+from training.engine import plugins
 from training.engine.types import ALGORITHM_LABELS
 
 if TYPE_CHECKING:
@@ -25,10 +27,10 @@ ORIGINAL_LEARNING_RATE = 1e-5
 
 @dataclass(frozen=True)
 class Algorithm:
-    """`learns_from`: "unpublished" samples valued by the reward model; "published" posts with their own rewards; the
-    same through a "critic"; people's "decisions"; or "nothing", where the policy stays as it is. `steps`: at most, on
-    each batch. `recipe`: the "original" one scales scores by a window, clips no gradient, and has regularisers in place
-    of a limit of KL.
+    """`path`: `module:function` of the loss. `learns_from`: "unpublished" samples valued by the reward model;
+    "published" posts with their own rewards; the same through a "critic"; people's "decisions"; or "nothing", where the
+    policy stays as it is. `steps`: at most, on each batch. `recipe`: the "original" one scales scores by a window,
+    clips no gradient, and has regularisers in place of a limit of KL.
     """
 
     label: str
@@ -46,13 +48,13 @@ class Algorithm:
         if not self.path:
             raise ValueError(f"“{self.label}” has no loss: its policy stays as it is.")
         module, _, name = self.path.partition(":")
-        return cast("LossFunction", getattr(import_module(f"{__name__}.{module}"), name))
+        return cast("LossFunction", getattr(import_module(module), name))
 
 
 def _labelled(
     name: str, path: str, learns_from: Source, steps: int = 1, recipe: Literal["ours", "original"] = "ours"
 ) -> Algorithm:
-    return Algorithm(ALGORITHM_LABELS[name], path, learns_from, steps, recipe)
+    return Algorithm(ALGORITHM_LABELS[name], path and f"{__name__}.{path}", learns_from, steps, recipe)
 
 
 ALGORITHMS: dict[str, Algorithm] = {
@@ -69,8 +71,12 @@ ALGORITHMS: dict[str, Algorithm] = {
 
 
 def get(name: str) -> Algorithm:
-    """The algorithm called `name`. Raises ValueError that lists the known ones."""
-    try:
+    """The algorithm called `name`. Raises ValueError that lists the known ones, or says what is wrong with a package's
+    one.
+    """
+    if name in ALGORITHMS:
         return ALGORITHMS[name]
-    except KeyError:
-        raise ValueError(f"Unknown algorithm {name!r}. Choose one of: {', '.join(sorted(ALGORITHMS))}.") from None
+    for entry in plugins.entries("kilroy.algorithms"):
+        if entry.name == name:
+            return cast("Algorithm", plugins.load(entry, Algorithm))
+    raise ValueError(f"Unknown algorithm {name!r}. Choose one of: {', '.join(sorted(ALGORITHM_LABELS))}.")

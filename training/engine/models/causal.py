@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
-from training.engine import checkpoints
+from training.engine import checkpoints, plugins
 from training.engine.errors import CorruptWeights, ModelUnavailable
 from training.engine.models.loss import linear_cross_entropy
 from training.engine.models.registry import STARTER, STARTER_FOLDER
@@ -229,6 +229,7 @@ def _load_pair(source: str, *, local: bool) -> tuple[PreTrainedModel, PostTokeni
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    plugins.register_architectures()
     try:
         tokenizer = PostTokenizer(
             AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=local)
