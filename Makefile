@@ -15,8 +15,14 @@ up: ## run everything; PORT= chooses the port
 test: ## set up and run every test; ARGS= goes to pytest
 	@requirements/install.sh dev
 	@requirements/chromium.sh
+	@requirements/recordings.sh
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+
+test-servers: ## try faces against the platforms' own servers; ARGS= goes to pytest
+	@requirements/install.sh dev
+	@tests/servers/bluesky/install.sh "$(CURDIR)/var/servers/bluesky"
+	@$(BIN)/pytest -m servers tests/servers $(ARGS)
 
 lint: ## style, types, import contracts, migrations
 	@requirements/install.sh dev
@@ -35,6 +41,10 @@ bench: ## measure; ONLY= runs one benchmark, whose last line is JSON
 	@requirements/install.sh dev
 	@exec $(BIN)/python -m tests.bench $(ONLY)
 
+chaos: ## publish while everything fails, for minutes; ARGS="--posts 100" is a short campaign
+	@requirements/install.sh dev
+	@exec $(BIN)/python -m tests.chaos $(ARGS)
+
 starter: ## train the starter model anew from CORPUS=; ARGS= goes to the trainer
 	@requirements/install.sh train
 	@exec $(BIN)/python -m training.engine.starter --corpus "$(CORPUS)" --work var/starter --out training/starter $(ARGS)
@@ -43,4 +53,4 @@ clean: ## remove the virtual environment and caches; data in var/ stays
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis var/test
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help up test lint format bench starter clean
+.PHONY: help up test test-servers lint format bench chaos starter clean

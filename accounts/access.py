@@ -12,7 +12,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponseBase
 
-from accounts import audit
+from accounts import audit, site
 from accounts.models import Membership, Organization, User
 from accounts.tenancy import no_tenant, tenant
 
@@ -92,4 +92,5 @@ def organization_context(request: HttpRequest) -> dict[str, Any]:
         "membership": membership,
         "can": membership.can,
         "memberships": memberships,
+        "site_paused": site.paused,
     }

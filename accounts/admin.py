@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from accounts import audit, clock
-from accounts.models import AuditEntry, Organization, User
+from accounts import audit, services, site
+from accounts.models import AuditEntry, Organization, Site, User
 from accounts.operator import LookAcross
 from accounts.tenancy import tenant
+
+
+def _operator(request: HttpRequest) -> audit.Actor:
+    return audit.Actor(f"operator {request.user}", request.user if isinstance(request.user, User) else None)
 
 
 @admin.register(User)
@@ -36,20 +40,52 @@ class OrganizationAdmin(admin.ModelAdmin):
 
     @admin.action(description="Pause: publish nothing of these organizations")
     def pause(self, request: HttpRequest, queryset: QuerySet[Organization]) -> None:
-        self._set(request, queryset, clock.now(), "organization.pause")
+        self._each(request, queryset, services.pause_organization)
 
     @admin.action(description="Resume publishing")
     def resume(self, request: HttpRequest, queryset: QuerySet[Organization]) -> None:
-        self._set(request, queryset, None, "organization.resume")
+        self._each(request, queryset, services.resume_organization)
 
-    def _set(self, request: HttpRequest, queryset: QuerySet[Organization], moment: Any, action: str) -> None:
-        who = audit.Actor(f"operator {request.user}", request.user if isinstance(request.user, User) else None)
+    def _each(
+        self, request: HttpRequest, queryset: QuerySet[Organization], verb: Callable[[Organization], None]
+    ) -> None:
         for organization in queryset:
-            with tenant(organization.pk), audit.acting(who):
-                organization.paused_at = moment
-                organization.save(update_fields=["paused_at"])
-                audit.record(action, organization)
+            with tenant(organization.pk), audit.acting(_operator(request)):
+                verb(organization)
         messages.success(request, f"Done for {len(queryset)} organization(s).")
+
+
+@admin.register(Site)
+class SiteAdmin(admin.ModelAdmin):
+    """The switch of the whole installation; it has one row."""
+
+    list_display = ("__str__", "paused_at", "pause_reason", "pulse_at")
+    actions = ("pause", "resume")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Site]:
+        Site.objects.get_or_create(pk=1)
+        return super().get_queryset(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Site | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Site | None = None) -> bool:
+        return False
+
+    @admin.action(description="Pause: publish nothing of this whole installation")
+    def pause(self, request: HttpRequest, queryset: QuerySet[Site]) -> None:
+        with audit.acting(_operator(request)):
+            site.pause_site("Paused by the operator.")
+        messages.success(request, "Nothing is published until it is resumed.")
+
+    @admin.action(description="Resume publishing")
+    def resume(self, request: HttpRequest, queryset: QuerySet[Site]) -> None:
+        with audit.acting(_operator(request)):
+            site.resume_site()
+        messages.success(request, "Publishing goes on.")
 
 
 @admin.register(AuditEntry)

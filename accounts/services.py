@@ -84,6 +84,24 @@ def revoke_token(token: ApiToken) -> None:
     audit.record("token.revoke", token, before={"name": token.name})
 
 
+@transaction.atomic
+def pause_organization(organization: Organization) -> None:
+    """From now on no send of this organization begins."""
+    _set_paused(organization, clock.now(), "organization.pause")
+
+
+@transaction.atomic
+def resume_organization(organization: Organization) -> None:
+    """Undo a pause. Slots that passed meanwhile count as missed."""
+    _set_paused(organization, None, "organization.resume")
+
+
+def _set_paused(organization: Organization, moment: datetime | None, action: str) -> None:
+    organization.paused_at = moment
+    organization.save(update_fields=["paused_at"])
+    audit.record(action, organization)
+
+
 def tell_owners(organization_id: UUID, subject: str, body: str) -> None:
     """Mail an organization's owners and admins once the transaction has committed. A mail that cannot be sent is
     logged: it must not undo the work.

@@ -2,7 +2,7 @@
 
 An envelope is `v1.<key id>.<nonce>.<ciphertext>` (base64url). Its associated data name organization, table, column and
 row, so that an envelope copied into another row does not open. The keyring comes from the settings: its first key
-seals, every key opens, so that keys can be rotated while posts are published (`manage.py rotate_keys`).
+seals, every key opens, so that keys can be rotated while posts are published (`accounts/rotation.py`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,18 @@ from django.db.models import Model
 
 VERSION = "v1"
 NONCE_BYTES = 12
+SEALED: list[tuple[str, str]] = []
+"""The columns that hold envelopes, as (model's label, column): what a rotation of keys goes through."""
 
 
 class VaultError(Exception):
     """A secret that cannot be opened; the message never holds any of it."""
+
+
+def register(model: str, column: str) -> None:
+    """Say that a column holds envelopes; an app does so in its `ready()`."""
+    if (model, column) not in SEALED:
+        SEALED.append((model, column))
 
 
 def seal(row: Model, column: str, secret: dict[str, Any]) -> str:
@@ -57,7 +65,12 @@ def unseal(row: Model, column: str, envelope: str) -> dict[str, Any]:
 
 def is_current(envelope: str) -> bool:
     """Whether the keyring's first key sealed this envelope (an empty column needs no key)."""
-    return not envelope or envelope.split(".")[1:2] == [next(iter(settings.CREDENTIAL_KEYS))]
+    return not envelope or envelope.startswith(current_prefix())
+
+
+def current_prefix() -> str:
+    """How every envelope under the keyring's first key begins."""
+    return f"{VERSION}.{next(iter(settings.CREDENTIAL_KEYS))}."
 
 
 def _bound_to(row: Model, column: str) -> bytes:

@@ -8,7 +8,10 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
 
+from accounts import services
+from accounts.access import OrganizationRequest, organization_page
 from accounts.models import Membership, User
 from accounts.services import user_of_link
 
@@ -47,3 +50,20 @@ def start(request: HttpRequest) -> HttpResponse:
     if membership is None:
         return render(request, "accounts/no_organization.html", status=200)
     return redirect("bots:home", membership.organization.slug)
+
+
+@require_POST
+@organization_page("bot_pause")
+def pause(request: OrganizationRequest) -> HttpResponse:
+    """The organization's kill switch: from now on no send begins."""
+    services.pause_organization(request.organization)
+    messages.success(request, "Paused: nothing of this organization is published until somebody resumes it.")
+    return redirect("bots:home", request.organization.slug)
+
+
+@require_POST
+@organization_page("bot_pause")
+def resume(request: OrganizationRequest) -> HttpResponse:
+    services.resume_organization(request.organization)
+    messages.success(request, "Publishing goes on. Slots that passed meanwhile count as missed.")
+    return redirect("bots:home", request.organization.slug)

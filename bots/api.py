@@ -20,7 +20,7 @@ from accounts.problems import Conflict
 from bots import slots
 from bots.models import Bot, Post, PostImage, Schedule, ScoreObservation, Verdict
 from bots.services import bots as bot_services
-from bots.services import delivery, posts, scheduling
+from bots.services import delivery, posts, scheduling, threads
 from bots.states import IllegalTransition
 from faces.contract import FaceError
 from faces.models import Connection
@@ -122,6 +122,9 @@ class ScheduleSerializer(serializers.ModelSerializer[Schedule]):
             "timetable",
             "misfire",
             "misfire_minutes",
+            "jitter_minutes",
+            "quiet_from",
+            "quiet_until",
             "active",
             "next_slots",
             "created_at",
@@ -182,6 +185,13 @@ class PostSerializer(serializers.ModelSerializer[Post]):
     simulated = serializers.BooleanField(source="connection.simulated", read_only=True)
     images = ImageSerializer(many=True, read_only=True)
     verdicts = VerdictSerializer(many=True, read_only=True)
+    thread = serializers.ListField(
+        child=serializers.CharField(max_length=100_000),
+        required=False,
+        write_only=True,
+        max_length=50,
+        help_text="Texts of the parts that follow, each sent as a reply to the one before.",
+    )
 
     class Meta:
         model = Post
@@ -190,7 +200,9 @@ class PostSerializer(serializers.ModelSerializer[Post]):
             "bot",
             "kind",
             "reply_to",
+            "continues",
             "text",
+            "thread",
             "images",
             "arm",
             "state",
@@ -210,7 +222,7 @@ class PostSerializer(serializers.ModelSerializer[Post]):
             "verdicts",
             "created_at",
         )
-        read_only_fields = tuple(set(fields) - {"bot", "text", "reply_to"})
+        read_only_fields = tuple(set(fields) - {"bot", "text", "reply_to", "thread"})
         extra_kwargs: ClassVar[dict[str, Any]] = {
             "text": {"required": True, "allow_blank": False, "trim_whitespace": True}
         }
@@ -249,11 +261,15 @@ class PostViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organization
     }
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Propose a post: the rules and the bot's approval policy decide where it begins."""
+        """Propose a post, or with `thread` several: the rules and the bot's approval policy decide where each begins.
+        The answer is the first.
+        """
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         data = serializer.validated_data
-        post = posts.propose_posts(data["bot"], [posts.Draft(data["text"], reply_to=data.get("reply_to", ""))])[0]
+        drafts = [posts.Draft(data["text"], reply_to=data.get("reply_to", ""))]
+        drafts += [posts.Draft(text) for text in data.get("thread", [])]
+        post = threads.propose_thread(data["bot"], drafts)[0]
         return self._answer(post.pk, status.HTTP_201_CREATED)
 
     @extend_schema(request=EditSerializer)

@@ -67,6 +67,13 @@ class PostForm(forms.Form):
     text = forms.CharField(required=False, strip=False)
     image = forms.ImageField(required=False)
     alt_text = forms.CharField(required=False, max_length=1000)
+    thread = forms.CharField(required=False, strip=False)
+
+    @property
+    def parts(self) -> list[str]:
+        """The texts of the parts that follow, as many as were filled in."""
+        texts: list[str] = self.data.getlist("thread") if self.is_bound else []  # type: ignore[attr-defined]
+        return [text.strip() for text in texts if text.strip()]
 
 
 class ScheduleForm(forms.Form):
@@ -99,6 +106,29 @@ class ScheduleForm(forms.Form):
     misfire_minutes = forms.IntegerField(
         min_value=1, max_value=10_080, initial=60, label="At most this many minutes late"
     )
+    jitter_minutes = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=720,
+        initial=0,
+        label="Jitter in minutes",
+        help_text="Each slot is moved later by a random part of this; empty: on the dot.",
+    )
+    quiet_from = forms.TimeField(
+        required=False,
+        label="Quiet from",
+        widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
+        help_text="Local time from which nothing is sent; may be later than the end: over midnight.",
+    )
+    quiet_until = forms.TimeField(
+        required=False,
+        label="Quiet until",
+        widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
+        help_text="Local time from which posts are sent again.",
+    )
+
+    def clean_jitter_minutes(self) -> int:
+        return self.cleaned_data["jitter_minutes"] or 0
 
     def clean_timetable(self) -> list[str]:
         return [line.lower() for line in _lines(self.cleaned_data["timetable"])]

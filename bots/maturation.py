@@ -79,8 +79,8 @@ def _weight(count: int) -> float:
 
 
 def reactions(metrics: Mapping[str, int]) -> int:
-    """All reactions of a reading together; how often a post was seen is none."""
-    return sum(count for name, count in metrics.items() if name not in EXPOSURES)
+    """All reactions of a reading together; how often a post was seen is none, and a ratio is no number of them."""
+    return sum(count for name, count in metrics.items() if name not in EXPOSURES and not name.endswith("_ratio"))
 
 
 def noise(metrics: Mapping[str, int], share: float) -> float:

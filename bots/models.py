@@ -233,6 +233,9 @@ class Post(TenantModel):
             models.Index(
                 fields=["next_reading_at"], condition=Q(next_reading_at__isnull=False), name="post_reading_due"
             ),
+            models.Index(fields=["sent_at"], condition=Q(state="unknown"), name="post_unknown"),
+            models.Index(fields=["bot"], condition=Q(state="approved"), name="post_approved"),
+            models.Index(fields=["organization"], condition=Q(state="needs_human"), name="post_needs_human"),
             models.Index(fields=["bot", "state", "-created_at"], name="post_of_bot"),
         ]
         ordering = ["-created_at", "-id"]

@@ -18,7 +18,7 @@ from accounts.access import OrganizationRequest, organization_page
 from bots import queries
 from bots.forms import PostForm
 from bots.models import Bot, Post, PostImage, ScoreObservation
-from bots.services import delivery, posts, scheduling
+from bots.services import delivery, posts, scheduling, threads
 from bots.states import IllegalTransition, PostState
 from bots.views import add_errors, bot_context, bot_or_404
 from faces.contract import FaceError, OutgoingImage
@@ -35,7 +35,12 @@ def _post_or_404(bot: Bot, post_id: UUID) -> Post:
 
 def _limits(bot: Bot) -> dict[str, Any]:
     can = bot.connection.capabilities
-    return {"max_length": can.max_length, "counts_by": can.counts_by, "takes_images": can.takes_images}
+    return {
+        "max_length": can.max_length,
+        "counts_by": can.counts_by,
+        "takes_images": can.takes_images,
+        "takes_threads": can.can_thread,
+    }
 
 
 @organization_page("post_view")
@@ -118,9 +123,9 @@ def post_create(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
     form = PostForm(request.POST, request.FILES)
     if form.is_valid():
         try:
-            made = posts.propose_posts(
-                bot, [posts.Draft(form.cleaned_data["text"].strip(), images=_image(form.cleaned_data))]
-            )
+            first = posts.Draft(form.cleaned_data["text"].strip(), images=_image(form.cleaned_data))
+            following = [posts.Draft(text) for text in form.parts]
+            made = threads.propose_thread(bot, [first, *following])
         except ValidationError as error:
             add_errors(form, error)
         else:

@@ -7,9 +7,12 @@ from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import Aggregate, Count, FloatField, OuterRef, Prefetch, QuerySet, Subquery
+from django.http import HttpRequest
 from django.urls import reverse
 
+from accounts.tenancy import tenant
 from bots.models import Bot, Post, Reward, ScoreObservation
+from bots.services import needs_human, threads
 from bots.states import EDITABLE, TRANSITIONS, UPCOMING, PostState
 
 
@@ -18,7 +21,7 @@ def posts_of(bot: Bot) -> QuerySet[Post]:
     latest = ScoreObservation.objects.filter(post=OuterRef("pk")).order_by("-number")
     return (
         Post.objects.filter(bot=bot)
-        .select_related("reward", "schedule")
+        .select_related("reward", "schedule", "continues")
         .prefetch_related(Prefetch("images"))
         .annotate(latest_metrics=Subquery(latest.values("metrics")[:1]))
     )
@@ -65,6 +68,7 @@ def _card(bot: Bot, post: Post, slug: str, scale: tuple[float, float] | None) ->
         "id": post.pk,
         "text": post.text,
         "reply_to": post.reply_to,
+        "continues": post.continues_id,
         "state": post.state,
         "state_label": post.get_state_display(),
         "arm": post.arm,
@@ -78,6 +82,7 @@ def _card(bot: Bot, post: Post, slug: str, scale: tuple[float, float] | None) ->
         "published_at": post.published_at,
         "model_version": f"v{version}" if version else "",
         "error": post.last_error if post.state in ERROR_STATES else "",
+        "waits_for": _waits_for(post),
         "sha256": post.payload_sha256,
         "images": [
             {"url": reverse("bots:post-image", args=[slug, bot.pk, post.pk, image.pk]), "alt_text": image.alt_text}
@@ -87,9 +92,16 @@ def _card(bot: Bot, post: Post, slug: str, scale: tuple[float, float] | None) ->
         "may_decline": PostState.DECLINED in steps,
         "may_cancel": PostState.CANCELLED in steps and post.state in UPCOMING,
         "may_edit": post.state in EDITABLE,
-        "may_publish_now": post.state in (PostState.APPROVED, PostState.SCHEDULED),
+        "may_publish_now": post.state in (PostState.APPROVED, PostState.SCHEDULED) and not threads.waiting_for(post),
         "may_take_down": post.state == PostState.PUBLISHED,
     }
+
+
+def _waits_for(post: Post) -> str:
+    """Why a post that is approved or due is not sent yet, where there is more to say than its slot."""
+    if post.state not in (PostState.APPROVED, PostState.SCHEDULED, PostState.QUEUED):
+        return ""
+    return threads.waiting_for(post) or (post.last_error if post.state == PostState.QUEUED else "")
 
 
 ERROR_STATES = frozenset({PostState.REJECTED, PostState.UNKNOWN, PostState.NEEDS_HUMAN, PostState.CANCELLED})
@@ -113,3 +125,16 @@ def state_of(bot: Bot) -> tuple[str, str]:
     if bot.paused_at:
         return "paused", "Paused"
     return "active", "Active"
+
+
+def needs_human_context(request: HttpRequest) -> dict[str, Any]:
+    """Template context: how many posts of the organization need a person. Asked for by whole pages only."""
+    organization = getattr(request, "organization", None)
+    if organization is None:
+        return {}
+
+    def count() -> int:
+        with tenant(organization.pk):  # error pages are made after the view has left it
+            return needs_human.waiting()
+
+    return {"needs_human_count": count}

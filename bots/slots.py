@@ -1,15 +1,19 @@
 """From a schedule's rule to moments in UTC.
 
 Rules are written in local time and computed with `zoneinfo`. A local time that a clock change leaves out becomes the
-first valid instant after it; one that happens twice is its first occurrence only.
+first valid instant after it; one that happens twice is its first occurrence only. Each slot may be moved later by a
+part of the schedule's jitter, which its schedule and its moment alone decide, so that any number of schedulers agree.
+Slots that fall into quiet hours then are left out.
 """
 
 from __future__ import annotations
 
+import hashlib
+import heapq
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
 from croniter import CroniterError, croniter
@@ -33,13 +37,16 @@ def check(schedule: Schedule) -> None:
     if schedule.kind == Schedule.Kind.INTERVAL:
         if not schedule.interval_seconds:
             raise ScheduleError("Give the interval: at least one second.")
-        return
-    if schedule.kind == Schedule.Kind.CRON:
+    elif schedule.kind == Schedule.Kind.CRON:
         _check_cron(schedule.cron)
     else:
         _check_timetable(schedule.timetable)
+    if schedule.quiet_from is not None and schedule.quiet_from == schedule.quiet_until:
+        raise ScheduleError("The quiet hours end where they begin: leave both empty, or give two different times.")
     if next(slots_after(schedule, datetime.now(UTC)), None) is None:
-        raise ScheduleError("This schedule never fires: no moment in the next five years fits it.")
+        raise ScheduleError(
+            "This schedule never fires: no moment in the next five years fits it and is outside its quiet hours."
+        )
 
 
 def upcoming(schedule: Schedule, after: datetime, count: int) -> list[datetime]:
@@ -49,6 +56,48 @@ def upcoming(schedule: Schedule, after: datetime, count: int) -> list[datetime]:
 
 def slots_after(schedule: Schedule, after: datetime) -> Iterator[datetime]:
     """All slots after that moment, in UTC, strictly rising."""
+    jitter = timedelta(minutes=schedule.jitter_minutes)
+    moved = _jittered(schedule, _by_rule(schedule, after - jitter)) if jitter else _by_rule(schedule, after)
+    near = takewhile(lambda slot: slot - after <= HORIZON, moved)
+    return (slot for slot in _rising(near, after) if not is_quiet(schedule, slot))
+
+
+def is_quiet(schedule: Schedule, moment: datetime) -> bool:
+    """Whether that moment is within the schedule's quiet hours, which may go over midnight."""
+    begin, end = schedule.quiet_from, schedule.quiet_until
+    if begin is None or end is None:
+        return False
+    local = moment.astimezone(ZoneInfo(schedule.zone)).time()
+    return begin <= local < end if begin < end else local >= begin or local < end
+
+
+def quiet_until(schedule: Schedule, moment: datetime) -> datetime | None:
+    """When the quiet hours end in which that moment is; None outside of them."""
+    if schedule.quiet_until is None or not is_quiet(schedule, moment):
+        return None
+    zone = ZoneInfo(schedule.zone)
+    day = moment.astimezone(zone).date()
+    end = to_utc(datetime.combine(day, schedule.quiet_until), zone)
+    return end if end > moment else to_utc(datetime.combine(day + timedelta(days=1), schedule.quiet_until), zone)
+
+
+def _jittered(schedule: Schedule, slots: Iterator[datetime]) -> Iterator[datetime]:
+    """The slots, each moved by its own part of the jitter, in order again."""
+    moved: list[datetime] = []
+    for slot in slots:
+        while moved and moved[0] <= slot:  # whatever comes later is moved later than this
+            yield heapq.heappop(moved)
+        heapq.heappush(moved, slot + _jitter(schedule, slot))
+    yield from sorted(moved)
+
+
+def _jitter(schedule: Schedule, slot: datetime) -> timedelta:
+    drawn = hashlib.sha256(f"{schedule.pk}:{slot.astimezone(UTC).isoformat()}".encode()).digest()
+    return timedelta(seconds=int.from_bytes(drawn[:8]) * schedule.jitter_minutes * 60 >> 64)
+
+
+def _by_rule(schedule: Schedule, after: datetime) -> Iterator[datetime]:
+    """The rule's own slots after that moment, in UTC, strictly rising."""
     if schedule.kind == Schedule.Kind.INTERVAL:
         return _interval(schedule, after)
     zone = ZoneInfo(schedule.zone)

@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
-from celery import shared_task
+from typing import Any
+
+from celery import concurrency, shared_task
+from celery.concurrency.prefork import TaskPool
+from celery.signals import worker_init
+from django.db import connections
 
 from accounts.tenancy import tenant
-from bots.services import delivery, scheduling, scores
+from bots import deadman, faults
+from bots.services import delivery, recovery, reply_sending, restored, scheduling, scores, watching
+
+
+@worker_init.connect
+def prepare_publishers(sender: Any, **_: Any) -> None:
+    """Before a worker that publishes forks its pool: refuse what would break the promises of docs/delivery.md."""
+    if "io" not in sender.app.amqp.queues.consume_from:
+        return
+    if not issubclass(concurrency.get_implementation(sender.pool_cls), TaskPool):
+        # SystemExit: of other errors the signal would only make a line in the log.
+        raise SystemExit("Publishers must be processes of their own: start this worker with --pool=prefork.")
+    try:
+        delivery.check_times()
+        faults.check()
+        deadman.enable()
+        restored.keep_pulse()
+        connections.close_all()  # none for the pool's processes to inherit
+    except Exception as error:
+        raise SystemExit(f"This worker cannot publish: {error}") from error
 
 
 @shared_task
@@ -26,9 +50,30 @@ def fill_slots() -> None:
 
 @shared_task
 def recover_posts() -> None:
-    delivery.recover_posts()
+    recovery.recover_posts()
+
+
+@shared_task
+def keep_pulse() -> None:
+    restored.keep_pulse()
 
 
 @shared_task
 def read_due_scores() -> None:
     scores.read_due_scores()
+
+
+@shared_task
+def watch_for_posts() -> None:
+    watching.ring_due()
+
+
+@shared_task
+def look_for_posts(organization_id: str, rules_id: int) -> None:
+    with tenant(organization_id):
+        watching.look_for_posts(rules_id)
+
+
+@shared_task
+def send_replies() -> None:
+    reply_sending.send_approved()

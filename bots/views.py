@@ -8,7 +8,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.forms import Form
+from django.forms import BaseForm
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST
 
 from accounts import clock
 from accounts.access import OrganizationRequest, organization_page
-from bots import maturation, queries, slots
+from bots import costs, maturation, queries, slots
 from bots.forms import BotForm, BotSettingsForm, ScheduleForm
 from bots.models import Bot, Schedule
 from bots.services import bots as services
@@ -38,7 +38,7 @@ def bot_context(bot: Bot, tab: str) -> dict[str, Any]:
     return {"bot": bot, "tab": tab, "state": state, "state_label": label}
 
 
-def add_errors(form: Form, error: ValidationError) -> None:
+def add_errors(form: BaseForm, error: ValidationError) -> None:
     """Put a service's refusal where the person looks: at the field, or above the form."""
     fields = error.message_dict if hasattr(error, "error_dict") else {"__all__": error.messages}
     for name, found in fields.items():
@@ -157,6 +157,7 @@ def schedule(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
     context = bot_context(bot, "schedule") | {
         "form": form,
         "next_times": preview,
+        "cost": costs.forecast(bot),
         "schedule": current,
         "zone": form["zone"].value(),
         "time_format": "H:i" if all(time.second == 0 for time in preview) else "H:i:s",
@@ -176,6 +177,10 @@ def _save_or_preview(request: HttpRequest, bot: Bot, current: Schedule | None, r
         saved = services.set_schedule(bot, current, **rule)
         return slots.upcoming(saved, clock.now(), 10)
     trial = Schedule(bot=bot, created_at=clock.now(), **rule)
+    if current is not None:  # its id decides the jitter
+        trial.pk = current.pk
+    if (trial.quiet_from is None) != (trial.quiet_until is None):
+        raise ValidationError({"quiet_until": services.QUIET_HOURS})
     try:
         slots.check(trial)
     except slots.ScheduleError as error:

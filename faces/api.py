@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from django.core.exceptions import ValidationError
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -12,10 +13,10 @@ from rest_framework.response import Response
 
 from accounts.api import OrganizationViewSet
 from accounts.problems import Conflict
+from faces import authorizations, governor, services
 from faces.contract import FaceError
 from faces.models import Connection
 from faces.registry import FACES
-from faces.services import check_connection, create_connection, reconnect
 
 
 class ConnectionSerializer(serializers.ModelSerializer[Connection]):
@@ -40,11 +41,22 @@ class ConnectionSerializer(serializers.ModelSerializer[Connection]):
             "problem",
             "checked_at",
             "may_learn",
+            "learn_permission",
+            "daily_budget",
             "simulated",
             "capabilities",
             "created_at",
         )
-        read_only_fields = ("account", "state", "problem", "checked_at", "may_learn", "created_at")
+        read_only_fields = (
+            "account",
+            "state",
+            "problem",
+            "checked_at",
+            "may_learn",
+            "learn_permission",
+            "daily_budget",
+            "created_at",
+        )
 
     @extend_schema_field({"type": "object", "additionalProperties": True})
     def get_capabilities(self, connection: Connection) -> dict[str, Any]:
@@ -55,6 +67,10 @@ class ConnectionSerializer(serializers.ModelSerializer[Connection]):
             "metrics": list(can.metrics),
             "can_reply": can.can_reply,
             "takes_images": can.takes_images,
+            "max_images": can.max_images,
+            "can_thread": can.can_thread,
+            "reads": sorted(can.reads),
+            "label": can.label,
         }
 
 
@@ -62,6 +78,41 @@ class VerificationSerializer(serializers.Serializer[Any]):
     account = serializers.CharField()
     ok = serializers.BooleanField()
     missing = serializers.ListField(child=serializers.CharField())
+    present = serializers.ListField(child=serializers.CharField())
+
+
+class DepartureSerializer(serializers.Serializer[Any]):
+    """An account whose owner must allow the connection on the platform's own page."""
+
+    visit = serializers.URLField(help_text="Where the person whose token this is goes, signed in to Kilroy.")
+    expires_at = serializers.DateTimeField(help_text="Until when they can come back.")
+
+
+class LearningSerializer(serializers.Serializer[Any]):
+    may_learn = serializers.BooleanField()
+    learn_permission = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        default="",
+        max_length=500,
+        help_text="The permission you hold; needed where the platform's terms ask for one.",
+    )
+
+
+class BudgetSerializer(serializers.ModelSerializer[Connection]):
+    class Meta:
+        model = Connection
+        fields = ("daily_budget",)
+
+
+class TodaySerializer(serializers.Serializer[governor.Today]):
+    """Calls and costs of the UTC day so far."""
+
+    published = serializers.IntegerField()
+    read = serializers.IntegerField()
+    spent = serializers.FloatField(help_text="US dollars.")
+    left = serializers.FloatField(allow_null=True, help_text="US dollars; null without a budget.")
+    allows = serializers.ListField(child=serializers.CharField())
 
 
 class ReconnectSerializer(serializers.Serializer[Any]):
@@ -77,12 +128,29 @@ class ConnectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
         "create": "connection_edit",
         "partial_update": "connection_edit",
         "verify": "connection_edit",
+        "authorize": "connection_edit",
+        "learning": "connection_edit",
+        "budget": "connection_edit",
+        "today": "connection_view",
     }
 
+    @extend_schema(
+        responses={
+            201: ConnectionSerializer,
+            202: OpenApiResponse(
+                DepartureSerializer,
+                "Nothing is connected yet: the account's owner must visit this address. With a token in the settings, "
+                "where the face takes one, the answer is 201.",
+            ),
+        }
+    )
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        connection = create_connection(**serializer.validated_data)
+        given = serializer.validated_data
+        if authorizations.needs_flow(given["kind"], _dictionary(given["settings"])):
+            return self._depart(given["kind"], given["name"], given["settings"])
+        connection = services.create_connection(**serializer.validated_data)
         return Response(self.get_serializer(connection).data, status=status.HTTP_201_CREATED)
 
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -90,7 +158,7 @@ class ConnectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
         known = self.get_object()
         serializer = ReconnectSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        connection = reconnect(known.pk, serializer.validated_data["settings"])
+        connection = services.reconnect(known.pk, serializer.validated_data["settings"])
         return Response(self.get_serializer(connection).data)
 
     @extend_schema(request=None, responses=VerificationSerializer)
@@ -98,7 +166,61 @@ class ConnectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
     def verify(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Check the connection's credentials and permissions with the platform."""
         try:
-            found = check_connection(self.get_object().pk)
+            found = services.check_connection(self.get_object().pk)
         except FaceError as error:
             raise Conflict(str(error)) from None
-        return Response({"account": found.account, "ok": found.ok, "missing": list(found.missing)})
+        lists = {"missing": list(found.missing), "present": list(found.present)}
+        return Response({"account": found.account, "ok": found.ok, **lists})
+
+    @extend_schema(request=ReconnectSerializer, responses={202: DepartureSerializer})
+    @action(detail=True, methods=["post"])
+    def authorize(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Allow the connection anew on the platform's own page; posts, scores and history are kept."""
+        connection = self.get_object()
+        if not FACES[connection.kind].flow:
+            raise Conflict(f"{connection.label} is connected by what its settings hold: send them by PATCH.")
+        given = request.data.get("settings", {}) if isinstance(request.data, dict) else {}
+        return self._depart(connection.kind, connection.name, _dictionary(given), connection)
+
+    @extend_schema(request=LearningSerializer, responses=ConnectionSerializer)
+    @action(detail=True, methods=["post"])
+    def learning(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Allow or forbid that models learn from this account."""
+        connection = self.get_object()
+        serializer = LearningSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        if serializer.validated_data["may_learn"]:
+            changed = services.allow_learning(connection.pk, serializer.validated_data["learn_permission"])
+        else:
+            changed = services.forbid_learning(connection.pk)
+        return Response(self.get_serializer(changed).data)
+
+    @extend_schema(request=BudgetSerializer, responses=ConnectionSerializer)
+    @action(detail=True, methods=["post"])
+    def budget(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Say what calls may cost per UTC day, in US dollars; null: no bound."""
+        serializer = BudgetSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        changed = governor.set_budget(self.get_object().pk, serializer.validated_data.get("daily_budget"))
+        return Response(self.get_serializer(changed).data)
+
+    @extend_schema(responses=TodaySerializer)
+    @action(detail=True)
+    def today(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Calls and costs since midnight UTC."""
+        return Response(TodaySerializer(governor.today(self.get_object())).data)
+
+    def _depart(self, kind: str, name: str, settings: Any, connection: Connection | None = None) -> Response:
+        try:
+            begun = authorizations.begin(kind, name, settings, self.membership.user_id, connection)
+        except FaceError as error:
+            raise Conflict(str(error)) from None
+        answer = {"visit": begun.url, "expires_at": begun.authorization.expires_at}
+        return Response(answer, status=status.HTTP_202_ACCEPTED)
+
+
+def _dictionary(settings: Any) -> dict[str, Any]:
+    """Settings as an object. Raises ValidationError."""
+    if not isinstance(settings, dict):
+        raise ValidationError({"settings": "Send the settings as an object: {name: value}."})
+    return settings

@@ -128,12 +128,14 @@ class Published:
 @dataclass(frozen=True)
 class Verification:
     """Result of checking a connection: the account's name there, and what is missing, in words for its owner.
-    `settings`: what the platform said of itself and the face wants to remember (an instance's limits).
+    `settings`: what the platform said of itself and the face wants to remember (an instance's limits). `present`: what
+    was checked and is in place, in the same words.
     """
 
     account: str
     missing: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    present: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -18,7 +18,7 @@ LINK_WEIGHT = 23
 _LIGHT = ((0x0000, 0x10FF), (0x2000, 0x200D), (0x2010, 0x201F), (0x2032, 0x2037))
 """Code points that weigh 1 on X (its published weighting, configuration v3)."""
 
-_SCHEME_LINK = r"https?://[^\s<>\"“”]*[^\s<>\"“”.,:;!?'’)\]}…]"
+_SCHEME_LINK = r"https?://[^\s<>\"“”\u202A-\u202E\u2066-\u2069]*[^\s<>\"“”\u202A-\u202E\u2066-\u2069.,:;!?'’)\]}…]"
 _BARE_LINK = (
     r"(?<![\w@#$./-])(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+"
     r"(?:com|org|net|edu|gov|io|co|uk|de|fr|es|it|nl|eu|jp|cn|in|br|ru|ca|au|us|info|biz|dev|app|ai|me|tv|news|blog|xyz)"
@@ -26,6 +26,7 @@ _BARE_LINK = (
 )
 LINK = regex.compile(_SCHEME_LINK, regex.IGNORECASE)
 X_LINK = regex.compile(f"{_SCHEME_LINK}|{_BARE_LINK}", regex.IGNORECASE)
+_HOST = regex.compile(r"(?:https?://)?([^/?#:]*)", regex.IGNORECASE)
 _MENTION = regex.compile(r"(?<![\w/])@([\w.-]*\w)@[\w.-]*\w")
 _EMOJI = regex.compile(
     r"\p{RI}\p{RI}"
@@ -37,11 +38,23 @@ _TEXT_STYLE = regex.compile(r"[\u00A9\u00AE\u2122\u2139\u203C\u2049](?!\uFE0F)")
 """Pictographs that are drawn, and weighed, as letters unless a variation selector follows."""
 
 
+def x_links(text: str) -> list[regex.Match[str]]:
+    """What X makes a link of: the host's name must be one that can be looked up (labels of at most 63 bytes)."""
+    return [link for link in X_LINK.finditer(text) if _is_host(_HOST.match(link[0])[1])]
+
+
+def _is_host(name: str) -> bool:
+    try:
+        return "." in name and bool(name.encode("idna"))
+    except UnicodeError:
+        return False
+
+
 def weighted(text: str) -> int:
     """X's weighted length of `text`."""
     text = unicodedata.normalize("NFC", text)
     total, end = 0, 0
-    for link in X_LINK.finditer(text):
+    for link in x_links(text):
         total += _plain_weight(text[end : link.start()]) + LINK_WEIGHT
         end = link.end()
     return total + _plain_weight(text[end:])

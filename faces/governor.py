@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
 
 from django.db import connection as database
 from django.db import transaction
 from django.db.models import Sum
 
-from accounts import clock
-from faces.contract import FaceError, Limit, Operation
+from accounts import audit, clock
+from faces.contract import FaceError, Limit, Operation, OutgoingPost
 from faces.models import BilledRead, Connection, Usage
 
 BUCKETS = 10
@@ -116,6 +118,56 @@ def calls_today(connection: Connection) -> dict[str, int]:
     """Operation → calls of this UTC day."""
     rows = Usage.objects.filter(connection=connection, seconds=WHOLE_DAY, start=_midnight(clock.now()))
     return dict(rows.values_list("operation", "calls"))
+
+
+@transaction.atomic
+def set_budget(connection_id: UUID | str, dollars: Decimal | None) -> Connection:
+    """Say what calls of a connection may cost per UTC day, in US dollars; None: no bound. Raises ValidationError."""
+    connection = Connection.locked(connection_id)
+    before = connection.daily_budget
+    connection.daily_budget = dollars
+    connection.clean_fields(exclude={field.name for field in Connection._meta.fields} - {"daily_budget"})
+    connection.save(update_fields=["daily_budget"])
+    told = [None if value is None else str(value) for value in (before, dollars)]
+    audit.record("connection.budget", connection, before={"daily_budget": told[0]}, after={"daily_budget": told[1]})
+    return connection
+
+
+@dataclass(frozen=True)
+class Today:
+    """A connection's UTC day so far, in US dollars; `left` is None without a budget. `allows` are its platform's limits
+    in words.
+    """
+
+    published: int
+    read: int
+    spent: float
+    left: float | None
+    allows: tuple[str, ...]
+    costs: bool
+
+
+def today(connection: Connection) -> Today:
+    calls, left = calls_today(connection), budget_left(connection)
+    face = connection.face
+    return Today(
+        published=calls.get("publish", 0),
+        read=calls.get("read", 0),
+        spent=spent_today(connection) / MICRO,
+        left=None if left is None else left / MICRO,
+        allows=tuple(
+            f"{limit.calls:,} × {limit.operation} in {_span(limit.seconds)}" for limit in face.capabilities.limits
+        ),
+        costs=bool(face.price(OutgoingPost("A post.")) or face.read_price(["a post"])),
+    )
+
+
+def _span(seconds: int) -> str:
+    unit, length = next(
+        (unit, length) for unit, length in (("hour", 3600), ("minute", 60), ("second", 1)) if seconds % length == 0
+    )
+    count = seconds // length
+    return f"{count} {unit}{'s' if count > 1 else ''}"
 
 
 def forget_old_usage() -> int:

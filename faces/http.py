@@ -88,9 +88,7 @@ class Api:
         except Forbidden as error:
             raise FaceError(str(error), permanent=True) from None
         except requests.RequestException as error:
-            raise FaceError(
-                f"{self.platform} could not be reached: {_plain(error)}", permanent=False, sent=not _unsent(error)
-            ) from error
+            raise unreachable(self.platform, error) from error
         return self._answer(status, told, body)
 
     def _read(self, response: requests.Response, deadline: float) -> bytes:
@@ -120,17 +118,27 @@ class Api:
         raise self._refusal(status, headers, data)
 
     def _refusal(self, status: int, headers: Mapping[str, str], data: Any) -> FaceError:
-        told = self.explain(data) if data else ""
-        words = f"{self.platform} answered {status}" + (f": {told[:300]}" if told else ".")
-        if status == 429:
-            return FaceError(words, permanent=False, retry_after=retry_after(headers), status=status)
-        if status in (401, 403):
-            return FaceError(words, permanent=True, credentials=status == 401, status=status)
-        if 300 <= status < 400:
-            return FaceError(f"{words} It points elsewhere: check the address.", permanent=True, status=status)
-        if status in REFUSED:
-            return FaceError(words, permanent=True, status=status)
-        return FaceError(words, permanent=False, sent=status in UNPROVEN or status >= 500, status=status)
+        """What a refusal means; platforms that mean something else by it than its status says have their own."""
+        return refusal(self.platform, status, headers, self.explain(data) if data else "")
+
+
+def refusal(platform: str, status: int, headers: Mapping[str, str], told: str = "") -> FaceError:
+    """What an answer other than success means; `told` is the platform's own words for it."""
+    words = f"{platform} answered {status}" + (f": {told[:300]}" if told else ".")
+    if status == 429:
+        return FaceError(words, permanent=False, retry_after=retry_after(headers), status=status)
+    if status in (401, 403):
+        return FaceError(words, permanent=True, credentials=status == 401, status=status)
+    if 300 <= status < 400:
+        return FaceError(f"{words} It points elsewhere: check the address.", permanent=True, status=status)
+    if status in REFUSED:
+        return FaceError(words, permanent=True, status=status)
+    return FaceError(words, permanent=False, sent=status in UNPROVEN or status >= 500, status=status)
+
+
+def unreachable(platform: str, error: BaseException) -> FaceError:
+    """What a request without an answer means: `sent` unless it failed before its first byte left."""
+    return FaceError(f"{platform} could not be reached: {_plain(error)}", permanent=False, sent=not _unsent(error))
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from django.core.validators import MinValueValidator
 from django.db import models
 
 from accounts import vault
@@ -40,6 +41,7 @@ class Connection(TenantModel):
         decimal_places=2,
         null=True,
         blank=True,
+        validators=[MinValueValidator(0)],
         help_text="US dollars that calls may cost per UTC day; empty: no bound.",
     )
     publish_after = models.DateTimeField(

@@ -58,27 +58,32 @@ def expiry(seconds: float) -> str:
     return (clock.now() + timedelta(seconds=seconds)).isoformat()
 
 
-def fresh_secrets(connection: Connection, renew: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
-    """The connection's credentials with a token that still lives: `renew` is called, by one process at a time, with the
-    stored ones when their `expires_at` is near, and returns new ones, which are sealed before they are used (a refresh
-    token may be good for one use only).
+def expires_soon(known: Mapping[str, Any]) -> bool:
+    """Whether the `expires_at` of credentials is near or past; never so where there is none."""
+    expires = known.get("expires_at")
+    return expires is not None and datetime.fromisoformat(expires) - clock.now() < EARLY
 
-    Raises what `renew` raises, and VaultError.
+
+def fresh_secrets(
+    connection: Connection,
+    renew: Callable[[dict[str, Any]], dict[str, Any]],
+    is_stale: Callable[[Mapping[str, Any]], bool] = expires_soon,
+) -> dict[str, Any]:
+    """The connection's credentials with a token that still lives: `renew` is called, by one process at a time, with the
+    stored ones when they are stale, and returns new ones, which are sealed before they are used (a refresh token may be
+    good for one use only).
+
+    Raises what `renew` raises, and FaceError for credentials that do not open.
     """
     known = connection.secrets
-    if not _is_stale(known):
+    if not is_stale(known):
         return known
     with transaction.atomic():
         locked = Connection.locked(connection.pk)
         known = locked.secrets
-        if _is_stale(known):  # else another process was first
+        if is_stale(known):  # else another process was first
             known = renew(known)
             locked.credentials = vault.seal(locked, "credentials", known)
             locked.save(update_fields=["credentials"])
     connection.credentials = locked.credentials
     return known
-
-
-def _is_stale(known: Mapping[str, Any]) -> bool:
-    expires = known.get("expires_at")
-    return expires is not None and datetime.fromisoformat(expires) - clock.now() < EARLY

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from faces import views
+from faces import authorization_views, budget_views, views
 from faces.kinds.sandbox import views as sandbox
 
 app_name = "faces"
@@ -12,6 +12,10 @@ urlpatterns = [
     path(CONNECTION, views.detail, name="connection"),
     path(CONNECTION + "change/", views.change, name="connection-change"),
     path(CONNECTION + "check/", views.check, name="connection-check"),
+    path(CONNECTION + "budget/", budget_views.budget, name="connection-budget"),
+    path(CONNECTION + "learning/", views.learning, name="connection-learning"),
+    path(CONNECTION + "authorize/", authorization_views.authorize, name="connection-authorize"),
+    path("connect/callback/", authorization_views.callback, name="connect-callback"),
     path(CONNECTION + "sandbox/", sandbox.feed, name="sandbox-feed"),
     path(CONNECTION + "sandbox/images/<str:sha256>/", sandbox.image, name="sandbox-image"),
 ]

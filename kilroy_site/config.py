@@ -66,6 +66,7 @@ class Config:
     demo: bool
     email_url: str | None
     outbound_allow: frozenset[tuple[str, int]]
+    faults: Mapping[str, float]
     api_bases: Mapping[str, str]
 
     @property
@@ -160,6 +161,16 @@ def _outbound_allow(text: str) -> frozenset[tuple[str, int]]:
             raise ValueError
         pairs.add((host.strip("[]").lower(), int(port)))
     return frozenset(pairs)
+
+
+def _faults(text: str) -> Mapping[str, float]:
+    chances = {}
+    for part in text.split(","):
+        point, _, chance = part.strip().partition(":")
+        if not re.fullmatch(r"[a-z_]+", point) or not 0 < float(chance) <= 1:
+            raise ValueError
+        chances[point] = float(chance)
+    return chances
 
 
 def _folder(text: str) -> Path:
@@ -273,6 +284,14 @@ VARIABLES: tuple[Variable, ...] = (
         "smtp://user:password@host:port or smtps://…",
         "Mail server; unset: mails are written to the log.",
     ),
+    Variable(
+        "KILROY_FAULTS",
+        "faults",
+        _faults,
+        {},
+        "point:probability pairs separated by commas, and KILROY_DEBUG=1",
+        "For tests of recovery: where and how often a process kills itself while it publishes.",
+    ),
 )
 
 NAMES = frozenset(variable.name for variable in VARIABLES)
@@ -289,6 +308,8 @@ def load(environ: Mapping[str, str]) -> Config:
     _refuse_unknown(environ)
     values = {variable.field: _value(variable, environ) for variable in VARIABLES}
     values["api_bases"] = _api_bases(environ)
+    if values["faults"] and not values["debug"]:
+        raise ConfigError("KILROY_FAULTS kills processes on purpose: it is for tests, and needs KILROY_DEBUG=1.")
     local = values["debug"] or values["host"] in LOOPBACK_HOSTS
     if not values["secret_key"]:
         values["secret_key"] = _drawn(SECRET_KEY, values, local)

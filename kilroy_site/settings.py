@@ -18,6 +18,7 @@ SECRET_KEY = CONFIG.secret_key
 CREDENTIAL_KEYS = CONFIG.credential_keys
 OUTBOUND_ALLOW = CONFIG.outbound_allow
 API_BASES = CONFIG.api_bases
+FAULTS, FAULTS_FILE = CONFIG.faults, CONFIG.var / "faults.log"
 DEBUG = CONFIG.debug
 PUBLIC_URL = CONFIG.public_url
 ALLOWED_HOSTS = [*CONFIG.allowed_hosts, "localhost", "127.0.0.1", "[::1]"]
@@ -67,6 +68,7 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "accounts.access.organization_context",
+                "bots.queries.needs_human_context",
             ]
         },
     }
@@ -133,8 +135,15 @@ CELERY_BEAT_SCHEDULE = {
     "publish-due": {"task": "bots.tasks.publish_due", "schedule": 1.0, "options": {"expires": 5}},
     "read-scores": {"task": "bots.tasks.read_due_scores", "schedule": 2.0, "options": {"expires": 5}},
     "fill-slots": {"task": "bots.tasks.fill_slots", "schedule": 5.0, "options": {"expires": 10}},
+    "keep-pulse": {"task": "bots.tasks.keep_pulse", "schedule": 5.0, "options": {"expires": 10}},
     "recover-posts": {"task": "bots.tasks.recover_posts", "schedule": 15.0, "options": {"expires": 30}},
+    "check-connections": {"task": "faces.tasks.check_due_connections", "schedule": 600.0, "options": {"expires": 300}},
+    "watch-for-posts": {"task": "bots.tasks.watch_for_posts", "schedule": 10.0, "options": {"expires": 20}},
+    "send-replies": {"task": "bots.tasks.send_replies", "schedule": 5.0, "options": {"expires": 10}},
+    "sweep-replies": {"task": "training.tasks.sweep_replies", "schedule": 10.0, "options": {"expires": 20}},
     "sweep-runs": {"task": "training.tasks.sweep_runs", "schedule": 2.0, "options": {"expires": 5}},
+    "sweep-pipeline": {"task": "training.tasks.sweep_pipeline", "schedule": 15.0, "options": {"expires": 30}},
+    "sweep-queues": {"task": "training.tasks.sweep_queues", "schedule": 60.0, "options": {"expires": 60}},
 }
 TRAINING_THREADS = CONFIG.training_threads
 

@@ -81,6 +81,7 @@ class StubKind:
     face: type[Face]
     label: str = "Fake"
     description: str = "A platform for tests."
+    flow: str = ""
 
     def load(self) -> type[Face]:
         return self.face

@@ -34,6 +34,7 @@ from training.engine.types import (
     FinetuneConfig,
     FinetuneReport,
     OnStep,
+    RankedReply,
     RatedPost,
     ReplyRanking,
     RoundInput,
@@ -81,6 +82,8 @@ class GpuEngine:
     def __init__(self) -> None:
         self._trainings: dict[str, Finetune] = {}
         self._models: OrderedDict[Path, LanguageModel] = OrderedDict()
+        self._compared: dict[Path, TextIndex] = {}  # the training texts of the last lineage that answered
+        self._learned: tuple[str, TextIndex] | None = None
 
     def finetune(
         self,
@@ -128,6 +131,18 @@ class GpuEngine:
         except (ValueError, torch.OutOfMemoryError) as error:
             raise EngineError(str(error)) from error
 
+    def text_losses(self, model: Path, texts: Sequence[str]) -> list[float | None]:
+        reader = self._model(model)
+        try:
+            return [_loss(reader, text) for text in texts]
+        except torch.OutOfMemoryError as error:
+            raise EngineError(str(error)) from error
+
+    def nearest(self, key: str, training: Callable[[], Sequence[str]], texts: Sequence[str]) -> list[tuple[str, int]]:
+        if self._learned is None or self._learned[0] != key:
+            self._learned = key, TextIndex(training())
+        return [self._learned[1].nearest(text) for text in texts]
+
     def train_critics(
         self, model: Path, learned: Sequence[RatedPost], heldout: Sequence[RatedPost], *, seed: int
     ) -> dict[str, Any]:
@@ -137,15 +152,30 @@ class GpuEngine:
             raise EngineError(str(error)) from error
 
     def rank_replies(
-        self, model: Path, critics: Path, contexts: Sequence[str], *, candidates: int, seed: int
+        self,
+        model: Path,
+        critics: Path,
+        contexts: Sequence[str],
+        *,
+        candidates: int,
+        seed: int,
+        least_realism: float,
+        training: Callable[[], Sequence[str]],
     ) -> list[ReplyRanking]:
         writer = self._model(model)
         if not isinstance(writer, CausalLanguageModel):
             raise EngineError("Replies can be ranked for language models of the ordinary kind alone; choose one.")
         try:
-            return stedden.rank_replies(writer, critics, contexts, candidates, seed)
+            rankings = stedden.rank_replies(writer, critics, contexts, candidates, seed, least_realism)
         except (ValueError, torch.OutOfMemoryError) as error:
             raise EngineError(str(error)) from error
+        if critics not in self._compared:
+            self._compared = {critics: TextIndex(training())}
+        return [replace(each, replies=tuple(map(self._with_run(critics), each.replies))) for each in rankings]
+
+    def _with_run(self, critics: Path) -> Callable[[RankedReply], RankedReply]:
+        index = self._compared[critics]
+        return lambda reply: replace(reply, shared_run=index.nearest(reply.text)[1])
 
     def _model(self, folder: Path) -> LanguageModel:
         if folder not in self._models:
@@ -154,6 +184,15 @@ class GpuEngine:
                 self._models.popitem(last=False)
         self._models.move_to_end(folder)
         return self._models[folder]
+
+
+@torch.no_grad()
+def _loss(reader: LanguageModel, text: str) -> float | None:
+    """One text at a time: in a batch, one that is too long would refuse the others."""
+    try:
+        return -sum(reader.logprobs([text])[0])
+    except ValueError:
+        return None
 
 
 def compare(first: Sequence[float], second: Sequence[float]) -> Interval:

@@ -19,6 +19,9 @@ from training.engine import types
 from training.engine.types import Conditions, HistoricPost, ScoredPost, TrainingPost
 from training.models import Example, ModelVersion, Run
 
+NOT_COMPARED = Q(arm=Post.Arm.HUMAN) | Q(kind=Post.Kind.REPLY)
+"""Posts that are no lesson for a policy that writes new posts: people's own, and replies, which meet other readers."""
+
 
 def origin_of(version: ModelVersion) -> ModelVersion:
     """The fine-tuned version that a lineage began with: the reference and the baseline arm of all that came after."""
@@ -49,6 +52,12 @@ def training_posts(run: Run) -> list[TrainingPost]:
 def _learnable(**which: Any) -> QuerySet[Example, tuple[Any, ...]]:
     rows = Example.objects.filter(may_learn=True, quarantined="", **which).order_by("posted_at", "position")
     return rows.values_list("pk", "text", "author", "community", "topic", "context")
+
+
+def training_texts(version: ModelVersion) -> list[str]:
+    """What a fine-tuned version has learned from: what its texts are compared with."""
+    learned = Example.objects.filter(dataset__uses__run=version.run_id, may_learn=True, quarantined="")
+    return list(learned.values_list("text", flat=True))
 
 
 def historic_posts(run: Run) -> tuple[HistoricPost, ...]:
@@ -88,7 +97,7 @@ def scored_posts(bot: Bot) -> tuple[ScoredPost, ...]:
     zone = ZoneInfo(schedule.zone if schedule else "UTC")
     rows = (
         Post.objects.filter(bot=bot, reward__isnull=False, published_at__isnull=False)
-        .exclude(arm=Post.Arm.HUMAN)
+        .exclude(NOT_COMPARED)
         .order_by("published_at", "created_at", "pk")
         .values_list("pk", "text", "arm", "reward__value", "published_at", "provenance")
     )
@@ -126,7 +135,7 @@ def decisions(bot: Bot) -> tuple[types.Decision, ...]:
     counts: who declines a post, takes it back and approves it has approved it.
     """
     rows = (
-        Decision.objects.filter(post__bot=bot)
+        Decision.objects.filter(post__bot=bot, post__kind=Post.Kind.NEW)
         .exclude(post__arm=Post.Arm.HUMAN)
         .order_by("at", "pk")
         .values_list("post", "choice", "text", "original_text")
@@ -144,7 +153,7 @@ def decisions(bot: Bot) -> tuple[types.Decision, ...]:
 
 
 def rewarded_count(bot: Bot) -> int:
-    return Post.objects.filter(bot=bot, reward__isnull=False).exclude(arm=Post.Arm.HUMAN).count()
+    return Post.objects.filter(bot=bot, reward__isnull=False).exclude(NOT_COMPARED).count()
 
 
 def spoken_texts(bot: Bot) -> tuple[str, ...]:
@@ -157,7 +166,7 @@ def upcoming_count(bot: Bot) -> int:
     """Posts that were proposed and not yet sent. Where posts are approved by themselves, the few that a rule set
     aside do not hold up the rest.
     """
-    posts = Post.objects.filter(bot=bot, state__in=UPCOMING).exclude(arm=Post.Arm.HUMAN)
+    posts = Post.objects.filter(bot=bot, state__in=UPCOMING).exclude(NOT_COMPARED)
     if bot.approval == Bot.Approval.AUTO:
         posts = posts.exclude(state=PostState.PENDING_REVIEW)
     return posts.count()
@@ -166,4 +175,4 @@ def upcoming_count(bot: Bot) -> int:
 def awaiting_reward(bot: Bot) -> int:
     """Published posts whose reward is still to come."""
     waiting = Q(state=PostState.PUBLISHED, reward__isnull=True, next_reading_at__isnull=False)
-    return Post.objects.filter(waiting, bot=bot).exclude(arm=Post.Arm.HUMAN).count()
+    return Post.objects.filter(waiting, bot=bot).exclude(NOT_COMPARED).count()

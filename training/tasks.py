@@ -10,7 +10,7 @@ from celery import shared_task
 from celery.signals import worker_ready
 
 from accounts.tenancy import tenant
-from training.services import datasets, generations, runs, worker
+from training.services import ahead, datasets, generations, harvests, replies, retraining, runs, worker
 
 
 @worker_ready.connect
@@ -44,3 +44,33 @@ def import_dataset(organization_id: str, dataset_id: str) -> None:
 @shared_task
 def sweep_runs() -> None:
     worker.sweep_runs()
+
+
+@shared_task
+def gpu_answer_incoming(organization_id: str, incoming_id: str) -> None:
+    from training import gpu
+
+    with tenant(organization_id):
+        replies.answer_incoming(incoming_id, gpu.engine)
+
+
+@shared_task
+def sweep_replies() -> None:
+    replies.ring_waiting()
+
+
+@shared_task
+def read_harvest(organization_id: str, harvest_id: str) -> None:
+    with tenant(organization_id):
+        harvests.read_harvest(harvest_id)
+
+
+@shared_task
+def sweep_pipeline() -> None:
+    harvests.sweep_harvests()
+    retraining.sweep_retrainings()
+
+
+@shared_task
+def sweep_queues() -> None:
+    ahead.sweep_queues()

@@ -1,11 +1,12 @@
 from django.urls import path
 
-from training import model_views, run_views, views
+from training import model_views, pipeline_views, run_views, views
 
 app_name = "training"
 BOT = "o/<slug:slug>/bots/<uuid:bot_id>/"
 DATASET = BOT + "datasets/<uuid:dataset_id>/"
 RUN = BOT + "runs/<uuid:run_id>/"
+HARVEST = BOT + "harvests/<uuid:harvest_id>/"
 CANARY = BOT + "canaries/<uuid:canary_id>/"
 urlpatterns = [
     path(BOT + "datasets/", views.dataset_list, name="datasets"),
@@ -14,6 +15,14 @@ urlpatterns = [
     path(DATASET, views.dataset_detail, name="dataset-detail"),
     path(DATASET + "preview/", views.dataset_preview, name="dataset-preview"),
     path(DATASET + "import/", views.dataset_import, name="dataset-import"),
+    path(BOT + "harvests/", pipeline_views.harvest_list, name="harvests"),
+    path(BOT + "harvests/new/", pipeline_views.harvest_create, name="harvest-create"),
+    path(HARVEST + "now/", pipeline_views.harvest_now, name="harvest-now"),
+    path(HARVEST + "switch/", pipeline_views.harvest_switch, name="harvest-switch"),
+    path(HARVEST + "remove/", pipeline_views.harvest_remove, name="harvest-remove"),
+    path(BOT + "retraining/", pipeline_views.retraining_page, name="retraining"),
+    path(BOT + "retraining/set/", pipeline_views.retraining_set, name="retraining-set"),
+    path(BOT + "write-ahead/", pipeline_views.write_ahead, name="write-ahead"),
     path(BOT + "runs/", run_views.run_list, name="runs"),
     path(BOT + "runs/start/", run_views.run_start, name="run-start"),
     path(RUN, run_views.run_detail, name="run-detail"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -28,7 +28,8 @@ PASSED = Finding("pass")
 class RuleContext:
     """What rules may know besides the text.
 
-    `count` measures the text as the platform does, against `max_length`. `earlier_texts` are the bot's own posts.
+    `count` measures the text as the platform does, against `max_length`. `earlier_texts` are the bot's own posts
+    (`EarlierTexts`, where there are many).
     `settings` are the bot's: `blocklist` and `patterns` (lists of texts), `links` and `mentions` (a verdict),
     `longest_shared_run` (characters). `nearest_shared_run` is the longest run of characters shared with a training
     text: 0 for what a person wrote, None if unknown.
@@ -36,7 +37,7 @@ class RuleContext:
 
     max_length: int
     count: Callable[[str], int] = len
-    earlier_texts: tuple[str, ...] = ()
+    earlier_texts: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     nearest_shared_run: int | None = None
 

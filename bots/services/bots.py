@@ -17,6 +17,18 @@ from faces.models import Connection
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
+RULE = (
+    "kind",
+    "zone",
+    "interval_seconds",
+    "cron",
+    "timetable",
+    "misfire",
+    "misfire_minutes",
+    "jitter_minutes",
+    "active",
+)
+QUIET_HOURS = "Quiet hours need both times: from when, and until when."
 LONGEST_READING = 525_600
 """Minutes in a year: the greatest age at which a post's reactions are read."""
 
@@ -121,6 +133,8 @@ def set_schedule(bot: Bot, schedule: Schedule | None = None, **rule: Any) -> Sch
     for name, value in rule.items():
         setattr(schedule, name, value)
     schedule.clean_fields(exclude=["organization"])
+    if (schedule.quiet_from is None) != (schedule.quiet_until is None):
+        raise ValidationError({"quiet_until": QUIET_HOURS})
     try:
         slots.check(schedule)
     except slots.ScheduleError as error:
@@ -149,7 +163,5 @@ def release_slots(bot: Bot) -> None:
 
 
 def _rule(schedule: Schedule) -> dict[str, Any]:
-    return {
-        name: getattr(schedule, name)
-        for name in ("kind", "zone", "interval_seconds", "cron", "timetable", "misfire", "misfire_minutes", "active")
-    }
+    quiet = {name: str(getattr(schedule, name) or "") for name in ("quiet_from", "quiet_until")}
+    return {name: getattr(schedule, name) for name in RULE} | quiet

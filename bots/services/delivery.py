@@ -7,25 +7,30 @@ and stops. Leases follow the database's clock.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import socket
+import time
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError
+from django.core.exceptions import ImproperlyConfigured
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 
-from accounts import audit, clock
-from accounts.doorbell import ring
-from accounts.tenancy import tenant
-from bots import live
+from accounts import audit, clock, site
+from bots import deadman, live, slots
+from bots.faults import point
 from bots.models import Post
+from bots.services import threads
 from bots.services.posts import outgoing, payload_sha256
 from bots.states import PostState, check
-from faces.contract import FaceError, Published
+from faces import governor, http
+from faces.contract import FaceError, OutgoingPost, Published
+from faces.health import check_soon
 from faces.models import Connection
 from faces.services import mark_broken
 
@@ -34,41 +39,61 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=60)
 QUIESCENCE = timedelta(seconds=120)
 """How long an unknown outcome rests before the platform is asked: a request still under way must have ended by then."""
-CLOCK_SLACK = timedelta(minutes=5)
-"""How far a platform's clock may be behind ours."""
 LONGEST_BACKOFF = 3600.0
+HELD = timedelta(seconds=5)
+"""After how long a post that was held back is looked at again: what a switch may take to be felt."""
+REPEATS = (0.2, 1.0, 3.0)
+"""Seconds before a step is repeated whose COMMIT was not answered: a database that restarts is back after some."""
+
+
+def check_times() -> None:
+    """Raises ImproperlyConfigured unless a request ends before the deadman, he before the lease, and that before an
+    unknown outcome is looked for.
+    """
+    times = (http.TOTAL_SECONDS, deadman.SECONDS, LEASE.total_seconds(), QUIESCENCE.total_seconds())
+    if not all(earlier < later for earlier, later in pairwise(times)):
+        raise ImproperlyConfigured(f"Request, deadman, lease and quiescence must follow each other: {times} s.")
 
 
 def deliver_post(post_id: UUID | str) -> str | None:
     """Publish one queued post. Returns the state it ended in, or None when somebody else has it or it is not due."""
+    point("before_claim")
     post = claim(post_id)
     if post is None:
         return None
-    held = _reason_to_hold(post)
-    if held:
-        _settle(post, PostState.LEASED, PostState.QUEUED, not_before=Now() + timedelta(seconds=5), last_error=held)
-        return PostState.QUEUED
+    point("after_claim")
+    if hold := _reason_to_hold(post):
+        return _put_back(post, *hold)
     try:
         content = outgoing(post)
     except Exception as error:  # the storage of images has errors of its own kinds; nothing was sent yet
         log.exception("post %s: its images could not be read", post.pk)
-        wait, told = Now() + timedelta(seconds=60), f"An image could not be read: {error}"[:2000]
-        _settle(post, PostState.LEASED, PostState.QUEUED, not_before=wait, last_error=told)
-        return PostState.QUEUED
-    if payload_sha256(content) != post.approved_sha256:
-        _settle(
-            post,
-            PostState.LEASED,
-            PostState.CANCELLED,
-            last_error="The content is not what was approved.",
-            slot_utc=None,
-        )
+        return _put_back(post, f"An image could not be read: {error}", Now() + timedelta(seconds=60))
+    if payload_sha256(content, post.continues_id) != post.approved_sha256:
+        told = "The content is not what was approved."
+        settle(post, PostState.LEASED, PostState.CANCELLED, last_error=told, slot_utc=None)
         log.error("post %s: content differs from what was approved; cancelled", post.pk)
         return PostState.CANCELLED
-    # The intent is committed before any byte leaves: from here on, silence means "unknown", never "unsent".
-    if not _settle(post, PostState.LEASED, PostState.SENDING, sent_at=Now(), attempts=F("attempts") + 1):
-        return None
-    return _send(post, content)
+    content = threads.addressed(post, content)
+    # Again: reading the images may have taken long.
+    if hold := _reason_to_hold(post) or _beyond_means(post, content):
+        return _put_back(post, *hold)
+    with deadman.armed():
+        point("before_intent")
+        # Committed before any byte leaves: from here on, silence means "unknown", never "unsent".
+        if not settle(
+            post,
+            PostState.LEASED,
+            PostState.SENDING,
+            sent_at=Coalesce("sent_at", Now()),
+            attempts=F("attempts") + 1,
+            lease_until=Now() + LEASE,
+            absences=0,
+            looked_for_at=None,
+        ):
+            return None
+        point("after_intent")
+        return _send(post, content)
 
 
 def claim(post_id: UUID | str) -> Post | None:
@@ -85,17 +110,39 @@ def claim(post_id: UUID | str) -> Post | None:
     return Post.objects.select_related("bot", "connection", "organization").get(pk=post_id) if taken else None
 
 
-def _reason_to_hold(post: Post) -> str:
-    if post.bot.paused_at:
-        return "The bot is paused."
-    if post.organization.paused_at:
-        return "The organization is paused."
-    if post.connection.state == Connection.State.BROKEN:
-        return f"{post.connection} must be connected again: {post.connection.problem}"[:2000]
-    return ""
+def _reason_to_hold(post: Post) -> tuple[str, Any] | None:
+    """Why the post must not be sent now, and when to look again; None when it may. Reads the switches anew."""
+    soon = Now() + HELD
+    if told := site.paused():
+        return told, soon
+    fresh = Post.objects.select_related("bot", "organization", "connection", "schedule", "continues").get(pk=post.pk)
+    if fresh.bot.paused_at:
+        return "The bot is paused.", soon
+    if fresh.organization.paused_at:
+        return "The organization is paused.", soon
+    if fresh.connection.state == Connection.State.BROKEN:
+        return f"{fresh.connection} must be connected again: {fresh.connection.problem}", soon
+    if told := threads.waiting_for(fresh):
+        return told, soon
+    if fresh.schedule and (until := slots.quiet_until(fresh.schedule, clock.now())):
+        return "These are the schedule's quiet hours.", until
+    return None
 
 
-def _send(post: Post, content: Any) -> str:
+def _beyond_means(post: Post, content: OutgoingPost) -> tuple[str, datetime] | None:
+    """What limit or budget keeps the post back, and until when; None when it may be sent, and is counted."""
+    wait = governor.admit(post.connection, "publish", microdollars=post.connection.face.price(content))
+    return (wait.reason, wait.until) if wait else None
+
+
+def _put_back(post: Post, why: str, until: Any) -> str:
+    """Let a claimed post be due again at `until`; nothing was sent."""
+    settle(post, PostState.LEASED, PostState.QUEUED, not_before=until, last_error=why[:2000])
+    return PostState.QUEUED
+
+
+def _send(post: Post, content: OutgoingPost) -> str:
+    point("before_send")
     try:
         published = post.connection.face.publish(content, post.platform_key)
     except FaceError as error:
@@ -103,16 +150,20 @@ def _send(post: Post, content: Any) -> str:
     except Exception as error:  # a fault of ours between intent and answer: what left is not known
         log.exception("post %s: publishing failed in an unforeseen way", post.pk)
         return _book_error(post, FaceError(f"{type(error).__name__}: {error}", permanent=False, sent=True))
-    return _book_published(post, PostState.SENDING, published)
+    point("after_send")
+    return book_published(post, PostState.SENDING, published)
 
 
-def _book_published(post: Post, old: PostState, published: Published) -> str:
+def book_published(post: Post, old: PostState, published: Published) -> str:
+    """Book a publication that the platform has proved. Returns the state that the post is in then."""
     first = timedelta(minutes=post.bot.reading_ages[0]) / post.connection.face.clock_speed()
+    point("before_book" if old == PostState.SENDING else "before_settle")
     try:
-        booked = _settle(
+        settle(
             post,
             old,
             PostState.PUBLISHED,
+            line=("post.publish", {"remote_id": published.remote_id, "connection": str(post.connection_id)}),
             remote_id=published.remote_id,
             remote_url=published.url,
             published_at=published.at,
@@ -121,121 +172,81 @@ def _book_published(post: Post, old: PostState, published: Published) -> str:
             last_error="",
         )
     except IntegrityError:  # UNIQUE(connection, remote_id): the platform's post is bound to another row
-        _settle(
-            post,
-            old,
-            PostState.NEEDS_HUMAN if old == PostState.UNKNOWN else PostState.UNKNOWN,
-            last_error="Another post holds this id.",
-        )
-        return PostState.UNKNOWN
-    if booked:
-        audit.record(
-            "post.publish", post, after={"remote_id": published.remote_id, "connection": str(post.connection_id)}
-        )
+        new = PostState.NEEDS_HUMAN if old == PostState.UNKNOWN else PostState.UNKNOWN
+        settle(post, old, new, last_error="Another post holds this id.")
+        return new
+    point("after_book")
     return PostState.PUBLISHED
 
 
 def _book_error(post: Post, error: FaceError) -> str:
     message = str(error)[:2000]
     fields: dict[str, Any] = {}
+    governor.told_to_wait(post.connection, "publish", error)
     if error.credentials:
         mark_broken(post.connection, message)
     if error.sent:
         new = PostState.UNKNOWN
     elif error.credentials:  # the post is as good as before: it waits for its owner to connect again
-        new, fields = PostState.QUEUED, {"not_before": Now() + timedelta(seconds=5)}
+        new, fields = PostState.QUEUED, {"not_before": Now() + HELD}
     elif error.permanent:
         new = PostState.REJECTED
+        check_soon(post.connection)  # what was refused may be the account, and not this post
     else:
         wait = min(error.retry_after or 2.0 ** min(post.attempts + 1, 12), LONGEST_BACKOFF)
         new, fields = PostState.QUEUED, {"not_before": Now() + timedelta(seconds=wait)}
-    if _settle(post, PostState.SENDING, new, last_error=message, **fields):
-        audit.record("post.publish_failed", post, after={"state": new, "error": message})
+    if new == PostState.QUEUED and post.sent_at is None:
+        fields["sent_at"] = None  # no attempt may have been sent yet: a key's window begins with the next one
+    point("before_book")
+    line = ("post.publish_failed", {"state": new, "error": message})
+    settle(post, PostState.SENDING, new, line=line, last_error=message, **fields)
+    point("after_book")
     return new
 
 
-def _settle(post: Post, old: PostState, new: PostState, **fields: Any) -> bool:
-    """Compare-and-set on (id, fence, state). False: the lease was lost, and the row is not ours to write."""
+def settle(
+    post: Post, old: PostState, new: PostState, *, line: tuple[str, Mapping[str, Any]] | None = None, **fields: Any
+) -> bool:
+    """Compare-and-set on (id, fence, state), with the audit `line` (action, what it tells) in the same transaction.
+    False: the lease was lost, and the row is not ours to write. An unknown outcome rests for QUIESCENCE.
+    """
     check(old, new)
     leased = new in (PostState.LEASED, PostState.SENDING)
     if not leased:
         fields |= {"lease_until": None, "owner": ""}
-    moved = Post.objects.filter(pk=post.pk, fence=post.fence, state=old).update(
-        state=new, updated_at=clock.now(), **fields
-    )
+    if new == PostState.UNKNOWN:
+        fields["not_before"] = Now() + QUIESCENCE
+
+    def step() -> bool:
+        with transaction.atomic():
+            moved = Post.objects.filter(pk=post.pk, fence=post.fence, state=old).update(
+                state=new, updated_at=clock.now(), **fields
+            )
+            if moved and line:
+                audit.record(line[0], post, after=line[1])
+            return bool(moved)
+
+    moved = _persistently(step)
     if moved and not leased:
         live.tell(post.bot_id, {"type": "post", "post": str(post.pk), "state": new})
-    return bool(moved)
+    return moved
 
 
-def recover_posts() -> int:
-    """The janitor's round over all organizations: doorbells that nobody heard, leases that ran out, outcomes that
-    nobody knows.
+def _persistently(step: Callable[[], bool]) -> bool:
+    """Take a step that compares and sets; when the database vanished before it answered, repeat it on a new connection.
+    Whether the first one was committed shows by itself: the second then finds the row moved, and "not mine" is the safe
+    reading of that.
     """
-    # everyone: the sweep finds rows of all organizations, then enters each one's tenant.
-    stuck = Post.everyone.filter(
-        Q(state=PostState.QUEUED) & (Q(not_before=None) | Q(not_before__lte=Now()))
-        | Q(state__in=[PostState.LEASED, PostState.SENDING], lease_until__lt=Now())
-        | Q(state=PostState.UNKNOWN, sent_at__lt=Now() - QUIESCENCE)
-    ).order_by("updated_at")[:500]
-    handled = 0
-    for post in stuck:
-        with tenant(post.organization_id):
-            try:
-                handled += _recover(post)
-            except Exception:  # one row that cannot be settled must not keep the others waiting
-                log.exception("post %s: could not be recovered", post.pk)
-    return handled
-
-
-def _recover(post: Post) -> bool:
-    if post.state == PostState.QUEUED:
-        ring("bots.tasks.deliver_post", post.organization_id, post.pk)
-        return True
-    if post.state == PostState.LEASED:  # the intent was never recorded, so nothing was sent
-        return _settle(post, PostState.LEASED, PostState.QUEUED, last_error="The publisher vanished before sending.")
-    if post.state == PostState.SENDING:
-        return _settle(post, PostState.SENDING, PostState.UNKNOWN, last_error="The publisher vanished while sending.")
-    return reconcile(Post.objects.select_related("bot", "connection").get(pk=post.pk))
-
-
-def reconcile(post: Post) -> bool:
-    """Settle an unknown outcome by asking the platform before anything is sent again. Returns whether it is settled."""
-    face, sent_at = post.connection.face, post.sent_at or post.updated_at
-    try:
-        seen = face.find(post.platform_key, outgoing(post), sent_at - CLOCK_SLACK)
-        found = next((published for published in seen if _is_free(post, published)), None)
-    except FaceError as error:
-        log.warning("post %s: the platform could not be asked: %s", post.pk, error)
-        return False
-    if found is not None:
-        return _book_published(post, PostState.UNKNOWN, found) == PostState.PUBLISHED
-    if face.capabilities.idempotency == "key" and _key_is_remembered(post, sent_at):
-        return _settle(
-            post,
-            PostState.UNKNOWN,
-            PostState.QUEUED,
-            last_error="Not found on the platform: sent again with the same key.",
-        )
-    if post.absences and post.looked_for_at and clock.now() - post.looked_for_at >= timedelta(seconds=60):
-        return _settle(
-            post, PostState.UNKNOWN, PostState.NEEDS_HUMAN, last_error="Looked for twice and not found: decide by hand."
-        )
-    if not post.absences:
-        Post.objects.filter(pk=post.pk, state=PostState.UNKNOWN).update(absences=1, looked_for_at=clock.now())
-    return False
-
-
-def _is_free(post: Post, published: Published) -> bool:
-    """Whether what was found on the platform is not the outcome of another row."""
-    bound = Post.objects.filter(connection=post.connection_id, remote_id=published.remote_id)
-    return not bound.exclude(pk=post.pk).exists()
-
-
-def _key_is_remembered(post: Post, sent_at: datetime) -> bool:
-    """Whether the platform still knows the key of the first attempt, with a tenth of its window to spare."""
-    window = post.connection.capabilities.key_window
-    return window == math.inf or clock.now() - sent_at < timedelta(seconds=0.9 * window)
+    for pause in REPEATS:
+        try:
+            return step()
+        except (OperationalError, InterfaceError) as error:
+            if connection.in_atomic_block:
+                raise
+            log.warning("the database did not answer: %s", error)
+            connection.close()
+            time.sleep(pause)
+    return step()
 
 
 def take_down_post(post_id: UUID | str) -> Post:

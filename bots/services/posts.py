@@ -17,22 +17,23 @@ from accounts import audit, clock
 from bots import live
 from bots.models import Bot, Decision, Post, PostImage, Verdict
 from bots.moderation import RuleContext, moderate
+from bots.moderation.earlier import EarlierTexts
 from bots.states import EDITABLE, UPCOMING, IllegalTransition, PostState, check
 from faces.contract import OutgoingImage, OutgoingPost
+from faces.keys import new_key
 
-EARLIER_TEXTS = 1000
-"""How many of the bot's latest posts the repetition rule looks at."""
 MEDIA_TYPES = {"image/png": ".png", "image/jpeg": ".jpg", "image/gif": ".gif", "image/webp": ".webp"}
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A post to propose, with where it came from."""
+    """A post to propose, with where it came from. `continues` is the part of a thread that it follows."""
 
     text: str
     arm: str = Post.Arm.HUMAN
     images: tuple[OutgoingImage, ...] = ()
     reply_to: str = ""
+    continues: Post | None = None
     model_version_id: uuid.UUID | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -45,17 +46,19 @@ def propose_posts(bot: Bot, drafts: Sequence[Draft]) -> list[Post]:
     Raises ValidationError for a draft that could never be a post: no text and no image, too many characters, an image
     without alternative text.
     """
+    # One batch of a bot at a time: two at once would not see each other's texts.
+    Bot.objects.select_for_update(of=("self",), no_key=True).get(pk=bot.pk)
     earlier = earlier_texts(bot)
     posts = []
     for draft in drafts:
-        posts.append(_propose(bot, draft, tuple(earlier)))
-        earlier.insert(0, draft.text)
+        posts.append(_propose(bot, draft, earlier))
+        earlier.add(draft.text)
     if posts:
         live.tell(bot.pk, {"type": "post", "post": str(posts[-1].pk), "state": posts[-1].state})
     return posts
 
 
-def _propose(bot: Bot, draft: Draft, earlier: tuple[str, ...]) -> Post:
+def _propose(bot: Bot, draft: Draft, earlier: EarlierTexts) -> Post:
     outgoing = OutgoingPost(draft.text, draft.images, draft.reply_to)
     check_draft(bot, outgoing)
     post = Post(
@@ -63,12 +66,13 @@ def _propose(bot: Bot, draft: Draft, earlier: tuple[str, ...]) -> Post:
         connection=bot.connection,
         kind=Post.Kind.REPLY if draft.reply_to else Post.Kind.NEW,
         reply_to=draft.reply_to,
+        continues=draft.continues,
         text=draft.text,
         arm=draft.arm,
         model_version_id=draft.model_version_id,
         provenance=draft.provenance,
-        payload_sha256=payload_sha256(outgoing),
-        platform_key=uuid.uuid4().hex,
+        payload_sha256=payload_sha256(outgoing, draft.continues.pk if draft.continues else None),
+        platform_key=new_key(),
     )
     verdicts = _verdicts(bot, post, earlier)
     post.state = _state_after_rules(bot, verdicts)
@@ -106,13 +110,17 @@ def check_draft(bot: Bot, post: OutgoingPost) -> None:
             raise ValidationError({"images": "Describe the image in words, for people who cannot see it."})
 
 
-def payload_sha256(post: OutgoingPost) -> str:
-    """SHA-256 of what would be sent: approval is bound to it, so that edited text needs approval again."""
-    payload = {
+def payload_sha256(post: OutgoingPost, continues: uuid.UUID | None = None) -> str:
+    """SHA-256 of what would be sent: approval is bound to it, so that edited text needs approval again. `continues` is
+    the row that a thread's part follows: its place, while the platform's id of that row is not yet known.
+    """
+    payload: dict[str, Any] = {
         "text": post.text,
         "reply_to": post.reply_to,
         "images": [[hashlib.sha256(i.content).hexdigest(), i.media_type, i.alt_text] for i in post.images],
     }
+    if continues is not None:
+        payload["continues"] = str(continues)
     return hashlib.sha256(json.dumps(payload, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -125,15 +133,34 @@ def outgoing(post: Post) -> OutgoingPost:
     return OutgoingPost(post.text, tuple(images), post.reply_to)
 
 
-def earlier_texts(bot: Bot, besides: Post | None = None) -> list[str]:
-    """The bot's latest published and upcoming texts, newest first."""
-    posts = Post.objects.filter(bot=bot, state__in=[*UPCOMING, PostState.PUBLISHED, PostState.UNKNOWN])
+def earlier_texts(bot: Bot, besides: Post | None = None) -> EarlierTexts:
+    """Everything that the bot has published, may have published or is about to, oldest first."""
+    states = [*UPCOMING, PostState.PUBLISHED, PostState.UNKNOWN, PostState.NEEDS_HUMAN]
+    posts = Post.objects.filter(bot=bot, state__in=states)
     if besides is not None:
         posts = posts.exclude(pk=besides.pk)
-    return list(posts.order_by("-created_at").values_list("text", flat=True)[:EARLIER_TEXTS])
+    return EarlierTexts(posts.order_by("created_at").values_list("text", flat=True))
 
 
-def _verdicts(bot: Bot, post: Post, earlier: tuple[str, ...]) -> list[Verdict]:
+def judged(bot: Bot, draft: Draft, earlier: EarlierTexts) -> list[Verdict]:
+    """What the rules would say of a draft, were it proposed after these texts; nothing is stored."""
+    return _verdicts(bot, Post(text=draft.text, arm=draft.arm, provenance=draft.provenance), earlier)
+
+
+def blocked_by(bot: Bot, draft: Draft) -> str:
+    """Why a draft could not be published whoever approves it: the platform's objection or the first rule that blocks,
+    in words; "" when nothing does.
+    """
+    try:
+        check_draft(bot, OutgoingPost(draft.text, draft.images, draft.reply_to))
+    except ValidationError as error:
+        return " ".join(error.messages)
+    post = Post(text=draft.text, arm=draft.arm, provenance=draft.provenance)
+    found = _verdicts(bot, post, earlier_texts(bot))
+    return next((verdict.reason for verdict in found if verdict.value == Verdict.Value.BLOCK), "")
+
+
+def _verdicts(bot: Bot, post: Post, earlier: Sequence[str]) -> list[Verdict]:
     face = bot.connection.face
     context = RuleContext(
         max_length=face.capabilities.max_length,
@@ -214,10 +241,10 @@ def edit_post(post_id: uuid.UUID | str, text: str) -> Post:
     if post.state not in (PostState.PENDING_REVIEW, PostState.BLOCKED):
         post.move(PostState.PENDING_REVIEW)
         post.save(update_fields=["state"])
-    post.text, post.payload_sha256 = text, payload_sha256(changed)
+    post.text, post.payload_sha256 = text, payload_sha256(changed, post.continues_id)
     post.slot_utc = post.schedule = None
     post.approved_sha256 = post.approved_by = ""
-    verdicts = _verdicts(post.bot, post, tuple(earlier_texts(post.bot, besides=post)))
+    verdicts = _verdicts(post.bot, post, earlier_texts(post.bot, besides=post))
     blocked = any(verdict.value == Verdict.Value.BLOCK for verdict in verdicts)
     wanted = PostState.BLOCKED if blocked else PostState.PENDING_REVIEW
     if post.state != wanted:

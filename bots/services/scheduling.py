@@ -5,15 +5,19 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from accounts import audit, clock
+from accounts import audit, clock, site
 from accounts.doorbell import ring
 from accounts.tenancy import tenant
 from bots import live, slots
+from bots.faults import point
 from bots.models import Bot, Post, Schedule
+from bots.services import threads
 from bots.states import IllegalTransition, PostState
 
 AHEAD = timedelta(hours=48)
@@ -21,17 +25,20 @@ AHEAD = timedelta(hours=48)
 PUNCTUAL = timedelta(seconds=60)
 """A slot that is later than this was missed, and the schedule's misfire policy decides."""
 BATCH = 500
+ORDERS = {Bot.QueueOrder.GIVEN: ("position", "approved_at", "created_at"), Bot.QueueOrder.RANDOM: ("?",)}
+"""How the posts that wait for a slot are ordered: as the queue has them, or by a draw."""
 
 
 @transaction.atomic
 def fill_slots(bot: Bot) -> int:
-    """Give the bot's approved posts the next free slots, oldest approval first. Returns how many got one."""
-    # One scheduler per bot at a time: two of them would choose the same free slots.
-    Bot.objects.select_for_update(of=("self",), no_key=True).get(pk=bot.pk)
+    """Give the bot's approved posts the next free slots, in the order of its queue. Returns how many got one."""
+    # One scheduler per bot at a time: two of them would choose the same free slots, and draw lots twice.
+    order = Bot.objects.select_for_update(of=("self",), no_key=True).get(pk=bot.pk).queue_order
     waiting = list(
         Post.objects.select_for_update(skip_locked=True)
-        .filter(bot=bot, state=PostState.APPROVED)
-        .order_by("approved_at", "created_at")[:BATCH]
+        .filter(bot=bot, state=PostState.APPROVED, continues=None)  # a thread's later parts follow its first
+        .exclude(kind=Post.Kind.REPLY)  # sent at once: see reply_sending
+        .order_by(*ORDERS[Bot.QueueOrder(order)])[:BATCH]
     )
     if not waiting:
         return 0
@@ -43,6 +50,7 @@ def fill_slots(bot: Bot) -> int:
         post.save(update_fields=["state", "slot_utc", "schedule", "updated_at"])
         given += 1
     if given:
+        transaction.on_commit(partial(point, "after_slot"))
         live.tell(bot.pk, {"type": "post", "post": str(waiting[0].pk), "state": PostState.SCHEDULED})
     return given
 
@@ -50,12 +58,16 @@ def fill_slots(bot: Bot) -> int:
 def _free_slots(bot: Bot) -> Iterator[tuple[datetime, Schedule]]:
     """The bot's free slots of the next 48 hours, soonest first, within its daily cap."""
     now = clock.now()
-    taken = set(Post.objects.filter(bot=bot, slot_utc__gt=now - timedelta(days=1)).values_list("slot_utc", flat=True))
+    recent = Post.objects.filter(bot=bot, slot_utc__gt=now - timedelta(days=2)).values_list(
+        "slot_utc", "continues", "kind"
+    )
+    taken = {slot for slot, *_ in recent}
     schedules = list(Schedule.objects.filter(bot=bot, active=True))
     merged = heapq.merge(*(_tagged(schedule, now) for schedule in schedules), key=lambda pair: pair[0])
     zone = ZoneInfo(schedules[0].zone) if schedules else ZoneInfo("UTC")
     per_day: dict[object, int] = {}
-    for slot in taken:
+    # A thread is one post, and replies have caps of their own.
+    for slot in (slot for slot, continues, kind in recent if continues is None and kind != Post.Kind.REPLY):
         per_day[slot.astimezone(zone).date()] = per_day.get(slot.astimezone(zone).date(), 0) + 1
     last = None
     for slot, schedule in merged:
@@ -78,7 +90,8 @@ def fill_all_slots() -> int:
     given = 0
     # everyone: beat's sweep finds the bots of all organizations, then enters each one's tenant.
     waiting = (
-        Post.everyone.filter(state=PostState.APPROVED, bot__schedules__active=True)
+        Post.everyone.filter(state=PostState.APPROVED, continues=None, bot__schedules__active=True)
+        .exclude(kind=Post.Kind.REPLY)
         .order_by("bot_id")  # the default order would make every post distinct
         .values_list("organization_id", "bot_id")
         .distinct()
@@ -91,13 +104,15 @@ def fill_all_slots() -> int:
 
 @transaction.atomic
 def publish_now(post_id: str) -> Post:
-    """Give an approved post this very moment as its slot."""
+    """Give an approved post this very moment as its slot. Raises ValidationError for a part of a thread whose turn has
+    not come.
+    """
     post = Post.locked(post_id)
     if post.state not in (PostState.APPROVED, PostState.SCHEDULED):
         raise IllegalTransition(post.state, PostState.SCHEDULED)
-    moment = clock.now()
-    while Post.objects.filter(bot=post.bot_id, slot_utc=moment).exclude(pk=post.pk).exists():
-        moment += timedelta(microseconds=1)
+    if told := threads.waiting_for(post):
+        raise ValidationError(told)
+    moment = threads.free_moment(post)
     post.state, post.slot_utc, post.schedule = PostState.SCHEDULED, moment, None
     post.save(update_fields=["state", "slot_utc", "schedule", "updated_at"])
     audit.record("post.publish_now", post, after={"slot_utc": moment.isoformat()})
@@ -105,7 +120,12 @@ def publish_now(post_id: str) -> Post:
 
 
 def queue_due() -> int:
-    """Queue every post whose slot has come, unless its bot or organization is paused, and ring for a publisher."""
+    """Queue every post whose slot has come, unless its bot, organization or the whole site is paused, and ring for a
+    publisher.
+    """
+    if site.paused():
+        return 0
+    threads.release_parts()
     now = clock.now()
     # everyone: beat's tick finds what is due in all organizations, then enters each one's tenant.
     due = (
@@ -130,7 +150,9 @@ def _queue_due_of(bot_id: object, now: datetime) -> int:
         .filter(bot_id=bot_id, state=PostState.SCHEDULED, slot_utc__lte=now)
         .order_by("slot_utc")[:BATCH]
     )
-    missed = [post for post in posts if now - _slot(post) > PUNCTUAL]
+    missed = [post for post in posts if now - _slot(post) > PUNCTUAL or _is_quiet(post, now)]
+    if posts:
+        transaction.on_commit(partial(point, "after_queue"))  # before the doorbells below
     late = _sent_late(missed, now)
     for post in posts:
         if post in missed and post is not late:
@@ -145,17 +167,23 @@ def _queue_due_of(bot_id: object, now: datetime) -> int:
 
 
 def _sent_late(missed: list[Post], now: datetime) -> Post | None:
-    """The one missed post that may still be sent: the newest slot whose schedule says "late", within its bound. Never
-    a burst.
+    """The one missed post that may still be sent: the newest slot whose schedule says "late", within its bound and
+    outside its quiet hours. Never a burst.
     """
     for post in reversed(missed):
         if post.schedule is None:  # “publish now” was pressed while nothing ran
             return post
+        if _is_quiet(post, now):
+            continue
         if post.schedule.misfire == Schedule.Misfire.LATE and now - _slot(post) <= timedelta(
             minutes=post.schedule.misfire_minutes
         ):
             return post
     return None
+
+
+def _is_quiet(post: Post, now: datetime) -> bool:
+    return post.schedule is not None and slots.is_quiet(post.schedule, now)
 
 
 def _slot(post: Post) -> datetime:

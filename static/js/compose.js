@@ -36,12 +36,33 @@
   const start = (root) => {
     root.querySelectorAll("textarea[data-count]").forEach(count);
     root.querySelectorAll("input[type=file][data-alt]").forEach(askForAltText);
+    root.querySelectorAll("[data-add-part]").forEach((button) => (button.hidden = false));
   };
   document.addEventListener("input", (event) => {
     if (event.target.matches("textarea[data-count]")) count(event.target);
   });
   document.addEventListener("change", (event) => {
     if (event.target.matches("input[type=file][data-alt]")) askForAltText(event.target);
+  });
+  // A thread has as many parts as somebody writes: each press adds one more field after the last.
+  const addPart = (button) => {
+    const last = button.closest(".field");
+    const next = last.cloneNode(true);
+    const number = document.querySelectorAll("textarea[name=thread]").length + 2;
+    button.remove();
+    const rename = (element, attribute) => element.setAttribute(attribute, `${element.getAttribute(attribute).split("--")[0]}--${number}`);
+    next.querySelectorAll("[id]").forEach((element) => rename(element, "id"));
+    next.querySelectorAll("[for]").forEach((element) => rename(element, "for"));
+    const field = next.querySelector("textarea");
+    rename(field, "aria-describedby");
+    rename(field, "data-count");
+    field.value = "";
+    last.after(next);
+    count(field);
+    field.focus();
+  };
+  document.addEventListener("click", (event) => {
+    if (event.target.matches("[data-add-part]")) addPart(event.target);
   });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.matches("textarea[data-count]")) {

@@ -27,6 +27,7 @@ OUTSIDE_OF_ORGANIZATIONS = {
     "sign-in/",
     "sign-in/<str:uid>/<str:token>/",
     "sign-out/",
+    "connect/callback/",
 }
 """Every address that is not below an organization's: whoever adds one says here that it needs no tenant."""
 OPERATOR = "operator/"

@@ -23,7 +23,7 @@ def test_no_file_grows_beyond_a_package() -> None:
     assert {path: length for path, length in lengths.items() if length > LONGEST_FILE} == {}
 
 
-PIN = re.compile(r"[A-Za-z0-9_.\-]+(\[[a-z0-9,\-]+\])?==[0-9][A-Za-z0-9.]*")
+PIN = re.compile(r"[A-Za-z0-9_.\-]+(\[[a-z0-9,\-]+\])?==[0-9][A-Za-z0-9.]*( --hash=sha256:[0-9a-f]{64})?")
 
 
 def test_every_requirement_is_pinned_exactly() -> None:

@@ -10,13 +10,10 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 
-from kilroy_site.config import BASE_DIR
+from tests.bench.database import main, report_of
 from tests.bench.measurement import Measurement
 
 MEGABYTES = float(os.environ.get("BENCH_IMPORT_MB", "300"))
@@ -26,18 +23,7 @@ GOAL = 500.0
 
 def run() -> Measurement:
     """Measured in a process of its own, so that nothing else counts."""
-    with tempfile.TemporaryDirectory(prefix="kilroy-bench-") as folder:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DATABASE_", "REDIS_"))}
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.bench.bench_import"],
-            cwd=BASE_DIR,
-            env=kept | {"TEST_RUN_FOLDER": folder, "DJANGO_SETTINGS_MODULE": "tests.settings"},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-    report = json.loads(done.stdout.splitlines()[-1])
-    print(json.dumps(report), file=sys.stderr)
+    report = report_of("tests.bench.bench_import")
     return Measurement(ours=report["growth_mb"], goal=GOAL, better="lower")
 
 
@@ -71,13 +57,8 @@ def peak_mb() -> float:
 
 
 def measure(folder: Path) -> dict[str, float]:
-    """Import a file with the services. Wants Django's settings, and a PostgreSQL that is running."""
-    import django
+    """Import a file with the services."""
     from django.core.files.uploadedfile import UploadedFile
-    from django.core.management import call_command
-
-    django.setup()
-    call_command("migrate", verbosity=0)
 
     from accounts.tenancy import tenant
     from tests.factories import make_bot, make_world
@@ -114,19 +95,5 @@ def measure(folder: Path) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    from kilroy_site.embedded.postgres import FAST_AND_FORGETFUL, Postgres
-    from kilroy_site.embedded.redis import Redis
-
-    folder = Path(os.environ["TEST_RUN_FOLDER"])
-    servers = (Postgres(folder, FAST_AND_FORGETFUL), Redis(folder, ["--appendonly", "no"]))
-    started = [(server, server.start(folder / "logs" / f"{server.name}.log")) for server in servers]
-    try:
-        print(json.dumps(measure(folder)))
-    finally:
-        for server, process in started:
-            server.stop(process)
-
-
 if __name__ == "__main__":
-    main()
+    main(measure)

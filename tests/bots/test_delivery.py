@@ -20,7 +20,7 @@ from accounts.models import AuditEntry, Organization
 from accounts.tenancy import tenant
 from bots import tasks
 from bots.models import Bot, Post
-from bots.services import delivery
+from bots.services import delivery, recovery
 from bots.services.bots import pause_bot
 from bots.states import PostState
 from faces.contract import Face, FaceError
@@ -171,7 +171,7 @@ def test_whoever_lost_the_lease_before_sending_does_not_send(
     def stall(claimed: Post) -> Any:
         monkeypatch.setattr(delivery, "outgoing", ordinary)
         Post.objects.filter(pk=post.pk).update(lease_until=timezone.now() - AGO)
-        assert delivery.recover_posts() == 1
+        assert recovery.recover_posts() == 1
         assert delivery.deliver_post(post.pk) == PostState.PUBLISHED
         return ordinary(claimed)
 
@@ -190,7 +190,7 @@ def test_whoever_lost_the_lease_while_sending_cannot_book(
 
     def slow(*_: Any) -> None:
         Post.objects.filter(pk=post.pk).update(lease_until=timezone.now() - AGO)
-        assert delivery.recover_posts() == 1
+        assert recovery.recover_posts() == 1
         assert _state(post) == "unknown"
 
     platform.on_publish = slow
@@ -209,8 +209,8 @@ def test_a_stale_fence_cannot_book_even_in_the_same_state(bot: Bot, without_keys
     Post.objects.filter(pk=post.pk).update(state="queued")
     fresh = delivery.claim(post.pk)
     assert fresh is not None
-    assert delivery._settle(stale, PostState.LEASED, PostState.SENDING) is False
-    assert delivery._settle(fresh, PostState.LEASED, PostState.SENDING) is True
+    assert delivery.settle(stale, PostState.LEASED, PostState.SENDING) is False
+    assert delivery.settle(fresh, PostState.LEASED, PostState.SENDING) is True
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts import clock
 from accounts.tenancy import tenant
 from bots.models import Bot, Post
-from bots.services import delivery
+from bots.services import delivery, recovery
 from bots.states import PostState
 from faces.contract import Face, FaceError, Published
 from faces.registry import FACES
@@ -48,7 +48,7 @@ def _unknown(bot: Bot, **fields: Any) -> Post:
 def test_a_lease_that_ran_out_before_sending_is_due_again(bot: Bot, without_keys: type[Face]) -> None:
     post = make_post(bot, "leased", lease_until=timezone.now() - AGO)
     living = make_post(bot, "leased")
-    assert delivery.recover_posts() == 1
+    assert recovery.recover_posts() == 1
     assert (_state(post), _state(living)) == ("queued", "leased")
 
 
@@ -57,7 +57,7 @@ def test_a_lease_that_ran_out_while_sending_is_an_unknown_outcome(
 ) -> None:
     post = make_post(bot, "sending", lease_until=timezone.now() - AGO)
     living = make_post(bot, "sending")
-    assert delivery.recover_posts() == 1
+    assert recovery.recover_posts() == 1
     assert (_state(post), _state(living), platform.published) == ("unknown", "sending", [])
 
 
@@ -65,8 +65,19 @@ def test_an_unknown_outcome_rests_before_the_platform_is_asked(
     bot: Bot, platform: FakePlatform, without_keys: type[Face]
 ) -> None:
     _unknown(bot, sent_at=timezone.now())
-    delivery.recover_posts()
+    recovery.recover_posts()
     assert platform.finds == 0
+
+
+def test_it_rests_again_after_every_attempt(bot: Bot, platform: FakePlatform, without_keys: type[Face]) -> None:
+    post = make_post(bot, "queued", sent_at=timezone.now() - AGO)  # an earlier attempt may have been sent
+    platform.answers = [FaceError("The line went dead.", permanent=False, sent=True)]
+    assert delivery.deliver_post(post.pk) == PostState.UNKNOWN
+    recovery.recover_posts()
+    assert platform.finds == 0
+    Post.objects.update(not_before=timezone.now())
+    recovery.recover_posts()
+    assert platform.finds == 1
 
 
 @pytest.mark.usefixtures("without_keys")
@@ -74,7 +85,7 @@ def test_what_is_found_on_the_platform_is_booked_and_not_sent_again(bot: Bot, pl
     at = timezone.now() - AGO
     platform.found = Published("found-1", "https://fake.example/found", at)
     post = _unknown(bot)
-    assert delivery.recover_posts() == 1
+    assert recovery.recover_posts() == 1
     post.refresh_from_db()
     assert (post.state, post.remote_id, post.published_at, platform.published) == ("published", "found-1", at, [])
     assert post.next_reading_at is not None
@@ -83,7 +94,7 @@ def test_what_is_found_on_the_platform_is_booked_and_not_sent_again(bot: Bot, pl
 @pytest.mark.usefixtures("with_keys")
 def test_a_platform_with_keys_gets_the_same_key_again(bot: Bot, platform: FakePlatform) -> None:
     post = _unknown(bot)
-    assert delivery.recover_posts() == 1
+    assert recovery.recover_posts() == 1
     assert (_state(post), platform.finds) == ("queued", 1)
     assert delivery.deliver_post(post.pk) == PostState.PUBLISHED
     assert [key for _, key in platform.published] == [post.platform_key]
@@ -95,7 +106,7 @@ def test_a_key_is_used_again_only_while_the_platform_remembers_it(
 ) -> None:
     monkeypatch.setitem(FACES, "fake", StubKind(fake_face(platform, idempotency="key", key_window=3600.0)))
     post = _unknown(bot, sent_at=timezone.now() - timedelta(minutes=minutes))
-    delivery.recover_posts()
+    recovery.recover_posts()
     assert (_state(post), platform.published) == (state, [])
 
 
@@ -104,7 +115,7 @@ def test_what_is_found_but_belongs_to_another_row_is_passed_by(bot: Bot, platfor
     make_post(bot, "published", remote_id="found-1")
     platform.found = Published("found-1", "", timezone.now())
     post = _unknown(bot)
-    delivery.recover_posts()
+    recovery.recover_posts()
     assert (_state(post), platform.published) == ("unknown", [])
 
 
@@ -112,28 +123,30 @@ def test_what_is_found_but_belongs_to_another_row_is_passed_by(bot: Bot, platfor
 def test_a_platform_without_keys_is_asked_twice_and_then_a_person_decides(bot: Bot, platform: FakePlatform) -> None:
     post = _unknown(bot)
     with clock.simulated(timezone.now()) as time:
-        assert delivery.recover_posts() == 0
-        assert delivery.recover_posts() == 0  # the second look comes later than the first
+        assert recovery.recover_posts() == 0
+        assert recovery.recover_posts() == 0  # the second look comes later than the first
         assert _state(post) == "unknown"
         time.advance(timedelta(seconds=61))
-        assert delivery.recover_posts() == 1
+        assert recovery.recover_posts() == 1
     assert (_state(post), platform.published) == ("needs_human", [])
 
 
 @pytest.mark.usefixtures("without_keys")
 def test_what_appears_by_the_second_look_is_booked(bot: Bot, platform: FakePlatform) -> None:
     post = _unknown(bot)
-    delivery.recover_posts()
-    platform.found = Published("found-1", "", timezone.now())
-    assert delivery.recover_posts() == 1
-    assert _state(post) == "published"
+    with clock.simulated(timezone.now()) as time:
+        recovery.recover_posts()
+        platform.found = Published("found-1", "", timezone.now())
+        time.advance(timedelta(seconds=61))
+        assert recovery.recover_posts() == 1
+    assert (_state(post), platform.finds) == ("published", 2)
 
 
 @pytest.mark.usefixtures("without_keys")
 def test_a_platform_that_cannot_be_asked_decides_nothing(bot: Bot, platform: FakePlatform) -> None:
     platform.found = FaceError("down", permanent=False)
     post = _unknown(bot)
-    assert delivery.recover_posts() == 0
+    assert recovery.recover_posts() == 0
     post.refresh_from_db()
     assert (post.state, post.absences) == ("unknown", 0)
 
@@ -143,7 +156,7 @@ def test_one_bad_row_does_not_keep_the_janitor_from_the_others(bot: Bot, platfor
     platform.found = RuntimeError("a bug in find")  # type: ignore[assignment]
     _unknown(bot)
     expired = make_post(bot, "leased", lease_until=timezone.now() - AGO)
-    delivery.recover_posts()
+    recovery.recover_posts()
     assert _state(expired) == "queued"
 
 
@@ -152,7 +165,7 @@ def test_the_janitor_works_for_every_organization(committed: World, bot: Bot) ->
     with tenant(committed.globex.pk):
         theirs = make_post(make_bot(make_connection("fake")), "leased", lease_until=timezone.now() - AGO)
     mine = make_post(bot, "leased", lease_until=timezone.now() - AGO)
-    assert delivery.recover_posts() == 2
+    assert recovery.recover_posts() == 2
     assert _state(mine) == "queued"
     with tenant(committed.globex.pk):
         assert _state(theirs) == "queued"
@@ -162,5 +175,5 @@ def test_the_janitor_works_for_every_organization(committed: World, bot: Bot) ->
 def test_a_doorbell_that_nobody_heard_is_rung_again(bot: Bot, bells: list[Any]) -> None:
     post = make_post(bot, "queued")
     make_post(bot, "queued", not_before=timezone.now() + AGO)
-    delivery.recover_posts()
+    recovery.recover_posts()
     assert bells == [("bots.tasks.deliver_post", [str(post.organization_id), str(post.pk)])]

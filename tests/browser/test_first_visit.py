@@ -101,7 +101,7 @@ def test_every_page_of_a_bot_opens(site: Site, visitor: Visitor) -> None:
     page.get_by_role("link", name="Headline writer").click()
     tabs = page.get_by_role("navigation", name="Headline writer").get_by_role("link")
     names = tabs.all_inner_texts()
-    assert names == ["Overview", "Posts", "Schedule", "Datasets", "Runs", "Models", "Settings"]
+    assert names == ["Overview", "Posts", "Replies", "Queue", "Schedule", "Datasets", "Runs", "Models", "Settings"]
     for name in names:
         tabs.filter(has_text=name).click()
         expect(tabs.filter(has_text=name)).to_have_attribute("aria-current", "page")

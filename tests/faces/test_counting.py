@@ -31,6 +31,8 @@ from faces import counting
         ("See https://a.example/x, then go.", 33 - 19 + 23),
         ("Go to example.com now", 6 + 23 + 4),
         ("mail@example.com", 16),
+        ("https://" + "a" * 64 + ".com", 76),  # a name that cannot be looked up is no link
+        ("\u2066\u202ahttp://example.org/\u202c\u2069", 31),
         ("\u1100", 2),
         ("\u200b", 1),
     ],

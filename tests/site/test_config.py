@@ -45,6 +45,7 @@ def test_every_variable_is_read() -> None:
             "KILROY_LOG_LEVEL": "debug",
             "KILROY_DEMO": "off",
             "KILROY_EMAIL_URL": "smtp://u:p@mail:587",
+            "KILROY_FAULTS": "after_intent:0.5",
         }
     )
     assert {variable.field: getattr(config, variable.field) for variable in VARIABLES} == {
@@ -63,6 +64,7 @@ def test_every_variable_is_read() -> None:
         "log_level": "DEBUG",
         "demo": False,
         "email_url": "smtp://u:p@mail:587",
+        "faults": {"after_intent": 0.5},
     }
     assert not config.local
 

@@ -96,10 +96,15 @@ class FakeEngine:
     rounds: list[RoundInput] = field(default_factory=list)
     samplers: list[FakeSampler] = field(default_factory=list)
     exports: int = 0
+    past: list[str] = field(default_factory=list)
     critics: list[tuple[list[RatedPost], list[RatedPost], int]] = field(default_factory=list)
     critics_fault: Exception | None = None
+    losses: dict[str, float] = field(default_factory=dict)  # nats per character of weights whose text holds the key
+    learned: list[str] = field(default_factory=list)  # keys of the training texts that `nearest` was given
     mishaps: dict[str, Any] = field(default_factory=dict)  # further fields of what a fine-tuning reports
     report: dict[str, Any] = field(default_factory=dict)
+    contexts: list[str] = field(default_factory=list)
+    ranking: ReplyRanking | None = None
 
     def finetune(
         self,
@@ -198,6 +203,18 @@ class FakeEngine:
         self.samplers.append(FakeSampler((model / "model.safetensors").read_text(), self.before_token))
         return self.samplers[-1]
 
+    def text_losses(self, model: Path, texts: Sequence[str]) -> list[float | None]:
+        self._fail()
+        weights = (model / "model.safetensors").read_text()
+        loss = next((loss for key, loss in self.losses.items() if key in weights), 1.0)
+        return [loss * len(text) for text in texts]
+
+    def nearest(self, key: str, training: Callable[[], Sequence[str]], texts: Sequence[str]) -> list[tuple[str, int]]:
+        if key not in self.learned:
+            self.learned.append(key)
+            self.past = list(training())
+        return [(self.past[0], 60 if text in self.past else 7) for text in texts]
+
     def train_critics(
         self, model: Path, learned: Sequence[RatedPost], heldout: Sequence[RatedPost], *, seed: int
     ) -> dict[str, Any]:
@@ -208,11 +225,22 @@ class FakeEngine:
         return {"discriminator": {"trained": True, "auc": 0.75}}
 
     def rank_replies(
-        self, model: Path, critics: Path, contexts: Sequence[str], *, candidates: int, seed: int
+        self,
+        model: Path,
+        critics: Path,
+        contexts: Sequence[str],
+        *,
+        candidates: int,
+        seed: int,
+        least_realism: float,
+        training: Callable[[], Sequence[str]],
     ) -> list[ReplyRanking]:
+        self._fail()
+        self.contexts += contexts
         judged = (critics / "discriminator.safetensors").read_text()
-        replies = [RankedReply(f"{judged} {seed} {at}", 0.95, 2.0) for at in range(candidates)]
-        return [ReplyRanking(context, tuple(replies)) for context in contexts]
+        compared = 0 if training() else None
+        replies = [RankedReply(f"{judged} {seed} {at}", 0.95, 2.0, shared_run=compared) for at in range(candidates)]
+        return [self.ranking or ReplyRanking(context, tuple(replies)) for context in contexts]
 
     def _model(self, folder: Path, weights: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)

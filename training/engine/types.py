@@ -228,10 +228,9 @@ class RatedPost:
 
 @dataclass(frozen=True)
 class RankedReply:
-    """A candidate reply as the critics see it. `realism` is the probability that a person wrote it, `upvotes` the
-    expected class of its upvotes (0–3), None where there is no such critic; `objection` says why it may not be sent,
-    and is "" when it may. `shared_run` is the longest run of characters it shares with a training text, None where
-    nobody has compared it.
+    """A candidate reply as the critics see it: `realism` is the probability that a person wrote it, `upvotes` the
+    expected class of its upvotes (0–3), None without such a critic. `objection` says why it may not be sent, "" when it
+    may; `shared_run` is its longest run of characters in a training text, None where nobody compared it.
     """
 
     text: str

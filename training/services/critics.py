@@ -15,6 +15,7 @@ from training.services.engine import Engine, EngineError
 MOST_POSTS = 4000
 """How many of the newest posts critics learn from: more would keep the worker from others for too long."""
 CANDIDATES = 10
+LEAST_REALISM = 0.9
 
 
 def train(
@@ -32,7 +33,15 @@ def train(
         return {"discriminator": {"trained": False, "reason": str(error)}}
 
 
-def rank_replies(version: ModelVersion, contexts: Sequence[str], engine: Engine, seed: int) -> list[ReplyRanking]:
+def rank_replies(
+    version: ModelVersion,
+    contexts: Sequence[str],
+    engine: Engine,
+    seed: int,
+    *,
+    candidates: int = CANDIDATES,
+    least_realism: float = LEAST_REALISM,
+) -> list[ReplyRanking]:
     """Candidate replies to each context, ranked by the critics of the fine-tuned version that `version` comes from.
 
     Raises EngineError, and ArtifactError when a folder is gone or damaged.
@@ -42,8 +51,10 @@ def rank_replies(version: ModelVersion, contexts: Sequence[str], engine: Engine,
         artifacts.local_folder(version.folder, version.checksum),
         artifacts.local_folder(origin.folder, origin.checksum),
         contexts,
-        candidates=CANDIDATES,
+        candidates=candidates,
         seed=seed,
+        least_realism=least_realism,
+        training=lambda: history.training_texts(origin),
     )
 
 

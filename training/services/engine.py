@@ -80,6 +80,18 @@ class Engine(Protocol):
         """A batch for requests to the model in a folder. Raises EngineError."""
         ...
 
+    def text_losses(self, model: Path, texts: Sequence[str]) -> list[float | None]:
+        """What each text costs the model in the folder, in nats over its tokens and its end; None for one that is
+        longer than it reads. Raises EngineError.
+        """
+        ...
+
+    def nearest(self, key: str, training: Callable[[], Sequence[str]], texts: Sequence[str]) -> list[tuple[str, int]]:
+        """For each text the training text that shares the longest run of characters with it, and that run's length.
+        `key` names the training texts, which are asked for where they are not known.
+        """
+        ...
+
     def train_critics(
         self, model: Path, learned: Sequence[RatedPost], heldout: Sequence[RatedPost], *, seed: int
     ) -> dict[str, Any]:
@@ -89,7 +101,18 @@ class Engine(Protocol):
         ...
 
     def rank_replies(
-        self, model: Path, critics: Path, contexts: Sequence[str], *, candidates: int, seed: int
+        self,
+        model: Path,
+        critics: Path,
+        contexts: Sequence[str],
+        *,
+        candidates: int,
+        seed: int,
+        least_realism: float,
+        training: Callable[[], Sequence[str]],
     ) -> list[ReplyRanking]:
-        """As many candidates for each context, ranked by the critics in the folder `critics`. Raises EngineError."""
+        """As many candidates for each context, ranked by the critics in the folder `critics` and compared with the
+        texts that they were trained beside: `training` is asked for those when they are not at hand. A reliable
+        discriminator rejects what is real with `least_realism` or less. Raises EngineError.
+        """
         ...

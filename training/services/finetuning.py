@@ -19,7 +19,7 @@ from accounts.doorbell import ring
 from training import artifacts, configs, history
 from training.engine.types import FinetuneReport, TrainingPost
 from training.models import Example, ModelVersion, Run
-from training.services import critics, runs, versions
+from training.services import critics, gates, runs, versions
 from training.services.engine import Engine
 from training.services.telemetry import Recorder
 
@@ -37,11 +37,14 @@ FEWEST_AUTHORS = 10
 
 @dataclass(frozen=True)
 class Split:
-    """A run's posts: to train on, the newest held out, and those of authors kept out altogether."""
+    """A run's posts: to train on, the newest held out, those of authors kept out altogether, and those that only the
+    gate of a retraining sees.
+    """
 
     train: list[TrainingPost]
     heldout: list[TrainingPost]
     heldout_authors: list[TrainingPost]
+    gate: list[TrainingPost]
 
 
 def split(run: Run) -> Split:
@@ -50,7 +53,8 @@ def split(run: Run) -> Split:
     strangers = _kept_out(posts, configs.finetune(run.config).heldout_author_share)
     rest = [post for post in posts if post.conditions.author not in strangers]
     heldout = max(1, round(len(rest) * HELDOUT_SHARE))
-    return Split(rest[:-heldout], rest[-heldout:], [p for p in posts if p.conditions.author in strangers])
+    watched, gate = gates.parted(run, rest[-heldout:])
+    return Split(rest[:-heldout], watched, [p for p in posts if p.conditions.author in strangers], gate)
 
 
 def _kept_out(posts: Sequence[TrainingPost], share: float) -> set[str]:
@@ -138,6 +142,8 @@ def _finish(run: Run, engine: Engine, report: FinetuneReport, progress: dict[str
         return
     existing = ModelVersion.objects.filter(run=run).first()  # a kill between storing the version and ending the run
     version = existing or _make_version(run, engine, report, engine.export_finetuned(str(run.pk), workdir))
+    posts = split(run)
+    gates.judge(run, version, engine, posts.gate, {post.text for post in posts.train})
     if _end(run, version, progress, stopped=stopped):
         shutil.rmtree(workdir, ignore_errors=True)
 
@@ -183,14 +189,16 @@ def _reported(report: FinetuneReport) -> dict[str, Any]:
 
 @transaction.atomic
 def _end(run: Run, version: ModelVersion, progress: dict[str, Any], *, stopped: bool) -> bool:
-    """Make the version current, end the run and start what is to follow, all at once. False when the lease was lost."""
+    """End the run, let its version speak (a retraining's: past the gate) and start what is to follow, all at once.
+    False when the lease was lost.
+    """
     state = Run.State.STOPPED if stopped else Run.State.FINISHED
     if not runs.release(run, state=state, finished_at=clock.now(), progress=progress):
         return False
-    versions.make_current(version.pk)
+    speaker = gates.conclude(run, version, stopped=stopped)
     if run.then_online is not None and not stopped:
         try:
-            runs.start_online(run.bot, version, run.then_online)
+            runs.start_online(run.bot, speaker, run.then_online)
         except ValidationError as error:  # the model is there; what keeps it from learning on is for a person to mend
             words = f"Fine-tuning is done, but online learning could not start: {' '.join(error.messages)}"
             Run.objects.filter(pk=run.pk).update(error=words)

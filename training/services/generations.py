@@ -16,14 +16,19 @@ from accounts.doorbell import ring
 from accounts.tenancy import tenant
 from bots import live
 from bots.models import Bot
+from bots.services.posts import Draft
 from training import artifacts, configs
 from training.artifacts import ArtifactError
 from training.engine.types import LengthLimit, Sample, TextRequest
 from training.models import Generation, ModelVersion
-from training.services import versions
+from training.services import ahead, versions
 from training.services.engine import Engine, EngineError, Sampler
 
 MOST_AT_ONCE = 64
+MOST_AHEAD = 1000
+"""Posts that can be asked for ahead of their time in one go."""
+AHEAD_BATCH = 32
+"""Posts that one request into the queue asks for: what a kill may cost, and how long others wait for the worker."""
 OPEN_SECONDS = 10.0
 """How long a batch takes new requests on."""
 
@@ -43,6 +48,14 @@ def request_generation(
     version: ModelVersion | None = None,
 ) -> Generation:
     """Ask for `count` texts from a version (the current one unless given). Raises ValidationError."""
+    generation = _ask(bot, prompt, count, params, version)
+    ring(ANSWER, generation.organization_id, generation.pk)
+    return generation
+
+
+def _ask(
+    bot: Bot, prompt: str, count: int, params: dict[str, Any] | None, version: ModelVersion | None, **fields: Any
+) -> Generation:
     version = version or versions.current_version(bot)
     if version is None:
         raise ValidationError("This bot has no model yet: fine-tune one first.")
@@ -55,11 +68,36 @@ def request_generation(
     params = {"seed": secrets.randbelow(2**31), **(params or {})}  # kept, so that the answer can be had again
     configs.sampling(params)
     generation: Generation = Generation.objects.create(
-        bot=bot, version=version, prompt=prompt, count=count, params=params
+        bot=bot, version=version, prompt=prompt, count=count, params=params, **fields
     )
-    audit.record("generation.request", generation, after={"prompt": prompt, "n": count, **params})
-    ring(ANSWER, generation.organization_id, generation.pk)
+    audit.record("generation.request", generation, after={"prompt": prompt, "n": count, **params, **fields})
     return generation
+
+
+@transaction.atomic
+def write_ahead(bot: Bot, count: int, params: dict[str, Any] | None = None) -> list[Generation]:
+    """Ask the bot's current version for `count` posts into its queue. Raises ValidationError.
+
+    They are asked for in requests of their own, `AHEAD_BATCH` each: every one is answered, proposed and booked at once
+    or, after a kill, again.
+    """
+    if not 1 <= count <= MOST_AHEAD:
+        raise ValidationError({"count": f"Between 1 and {MOST_AHEAD} posts can be written ahead."})
+    if (pending := pending_ahead(bot)) + count > MOST_AHEAD:
+        raise ValidationError({"count": f"{pending} posts are still being written: ask for more when they are there."})
+    first = (params or {}).get("seed", secrets.randbelow(2**31))
+    asked = []
+    for at, start in enumerate(range(0, count, AHEAD_BATCH)):
+        seeded = {**(params or {}), "seed": first + at if isinstance(first, int) else first}
+        asked.append(_ask(bot, "", min(count - start, AHEAD_BATCH), seeded, None, into_queue=True))
+    ring(ANSWER, bot.organization_id, asked[0].pk)  # the sweep rings for the next when this one is there
+    return asked
+
+
+def pending_ahead(bot: Bot) -> int:
+    """How many posts are still to be written into the bot's queue."""
+    queued = Generation.objects.filter(bot=bot, into_queue=True, state=Generation.State.QUEUED)
+    return sum(queued.values_list("count", flat=True))
 
 
 def answer_generation(generation_id: UUID | str, engine: Engine) -> None:
@@ -96,19 +134,31 @@ class _Batch:
                     _settle(self._open.pop(key), _failure(error))
                 return
             for answer in answers:
-                _settle(self._open.pop(answer.key), _done(answer.samples))
+                self._answered(self._open.pop(answer.key), answer.samples)
             if time.monotonic() - looked >= LOOK_SECONDS:
                 looked = time.monotonic()
                 if looked - opened < OPEN_SECONDS:
                     self._take()
                 self._tell()
 
+    def _answered(self, generation: Generation, samples: Sequence[Sample]) -> None:
+        try:
+            drafts = ahead.drafts(generation, samples, self._engine) if generation.into_queue else []
+        except EngineError as error:
+            _settle(generation, _failure(error))
+        else:
+            _settle(generation, _done(samples), drafts)
+
     def _take(self) -> None:
-        """Take on what is waiting, oldest first. A request that cannot be answered fails alone."""
+        """Take on what is waiting, oldest first; of what is written ahead, one request at a time. A request that cannot
+        be answered fails alone.
+        """
         # everyone: bots of several organizations may speak with the same weights; each row is settled in its tenant.
         waiting = Generation.everyone.filter(state=Generation.State.QUEUED, version__checksum=self._version.checksum)
         new = waiting.exclude(pk__in=list(self._open)).select_related("bot__connection", "version")
-        for generation in new.order_by("created_at"):
+        for generation in new.order_by("into_queue", "created_at"):
+            if generation.into_queue and any(each.into_queue for each in self._open.values()):
+                break
             try:
                 sampler = self._sampler = self._sampler or self._engine.sampler(
                     artifacts.local_folder(self._version.folder, self._version.checksum)
@@ -160,10 +210,12 @@ def _failure(error: Exception) -> dict[str, Any]:
     return {"state": Generation.State.FAILED, "error": words[:500]}
 
 
-def _settle(generation: Generation, fields: dict[str, Any]) -> None:
-    """The first answer counts; a second one would be the same."""
-    with tenant(generation.organization_id):
+def _settle(generation: Generation, fields: dict[str, Any], drafts: Sequence[Draft] = ()) -> None:
+    """The first answer counts; a second one would be the same. What is for the queue is proposed along with it."""
+    with tenant(generation.organization_id), transaction.atomic():
         queued = Generation.objects.filter(pk=generation.pk, state=Generation.State.QUEUED)
         if queued.update(finished_at=clock.now(), **fields):
+            if generation.into_queue and fields["state"] == Generation.State.DONE:
+                ahead.propose(generation, drafts)
             news = {"type": "generation", "generation": str(generation.pk), "state": fields["state"]}
             live.tell(generation.bot_id, news)

@@ -75,6 +75,7 @@ def advance(run: Run, engine: Engine) -> None:
     if not is_due(run, config):
         runs.release(run, state=Run.State.RUNNING)
         return
+    runs.check_reactions(run.bot)  # the permission may have ended since the run began
     runs.mark_running(run)
     _play(run, config, engine)
     runs.release(run, progress={})

@@ -49,7 +49,7 @@ def start_finetune(
     _check_sources(bot, weights)
     full = configs.as_json(configs.finetune(config or {}))
     if then_online is not None:
-        _check_reactions(bot)
+        check_reactions(bot)
         then_online = configs.as_json(configs.online(then_online))
     return _start(Run(bot=bot, kind=Run.Kind.OFFLINE, config=full, then_online=then_online), weights)
 
@@ -85,17 +85,21 @@ def start_online(bot: Bot, start_version: ModelVersion, config: dict[str, Any] |
     """
     if start_version.bot_id != bot.pk:
         raise ValidationError({"start_version": "Choose a model version of this bot."})
-    _check_reactions(bot)
+    check_reactions(bot)
     full = configs.as_json(configs.online(config or {}))
     full["max_length"] = min(full["max_length"], bot.connection.capabilities.max_length)
     return _start(Run(bot=bot, kind=Run.Kind.ONLINE, start_version=start_version, config=full), {})
 
 
-def _check_reactions(bot: Bot) -> None:
+def check_reactions(bot: Bot) -> None:
+    """Refuse, on record, to learn from a connection without the permission. Raises ValidationError."""
     if not bot.connection.may_learn:
         audit.record("run.refused", bot.connection, after={"reason": "may_learn is off"})
         raise ValidationError(
-            {"bot": "Nobody has recorded that a model may learn from this account's reactions (may_learn)."}
+            {
+                "bot": "Nobody has recorded that a model may learn from this account's reactions (may_learn): an admin "
+                "can do so on the page of its connection."
+            }
         )
 
 

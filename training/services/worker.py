@@ -46,7 +46,10 @@ def sweep_runs() -> int:
                 rung += 1
     overdue = Now() - timedelta(seconds=5)
     # everyone: requests of all organizations; the worker that hears the bell enters the tenant.
-    for generation in Generation.everyone.filter(state=Generation.State.QUEUED, created_at__lt=overdue)[:100]:
+    queued = Generation.everyone.filter(state=Generation.State.QUEUED, created_at__lt=overdue)
+    # Of what is written ahead, one request a bot: a bell for each would keep the worker from its trainings.
+    written_ahead = queued.filter(into_queue=True).order_by("bot_id", "created_at").distinct("bot_id")
+    for generation in [*queued.filter(into_queue=False)[:100], *written_ahead[:100]]:
         ring(generations.ANSWER, generation.organization_id, generation.pk)
     # everyone: imports of all organizations, likewise.
     for dataset in Dataset.everyone.filter(state=Dataset.State.IMPORTING):

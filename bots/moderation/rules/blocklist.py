@@ -47,23 +47,31 @@ SLURS = frozenset(
 
 class Blocklist(Rule):
     def check(self, text: str, context: RuleContext) -> Finding:
-        heard = (words(plain(text)), undisguised(text))
+        heard = _ways(text)
         if any(hashlib.sha256(word.encode()).hexdigest() in SLURS for way in heard for word in way):
             return Finding("block", "The text holds a slur of the built-in list.")
         for word in context.texts("blocklist"):
-            if _holds(text, heard, word):
+            if holds(text, word, heard):
                 return Finding("block", f"The text holds “{word}”, which is on this bot's blocklist.")
         return PASSED
 
 
-def _holds(text: str, heard: tuple[list[str], list[str]], word: str) -> bool:
-    """Whether the text holds the word or phrase, as written or disguised; `heard` is the text in words, both ways."""
+def holds(text: str, word: str, heard: tuple[list[str], list[str]] | None = None) -> bool:
+    """Whether the text holds the word or phrase, as written or disguised; `heard` is the text in words, both ways,
+    where somebody has them already.
+    """
+    heard = heard or _ways(text)
     if UNSPACED.search(word):
         return plain(word.strip()) in plain(text)
-    wanted = (words(plain(word)), undisguised(word))
+    wanted = _ways(word)
     if not any(wanted):  # signs only, such as an emoji
         return bool(word.strip()) and word.strip() in text
     return any(_follows(way, phrase) for way, phrase in zip(heard, wanted, strict=True))
+
+
+def _ways(text: str) -> tuple[list[str], list[str]]:
+    """The text in words: as written, and as heard behind disguises."""
+    return words(plain(text)), undisguised(text)
 
 
 def _follows(tokens: list[str], phrase: list[str]) -> bool:

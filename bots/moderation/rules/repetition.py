@@ -5,9 +5,8 @@ Likeness is containment (Broder 1997): the share of this text's word trigrams th
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from bots.moderation.contract import PASSED, Finding, Rule, RuleContext
+from bots.moderation.earlier import EarlierTexts
 from bots.moderation.words import grams, words
 
 COPY = 0.9
@@ -22,8 +21,9 @@ class Repetition(Rule):
     def check(self, text: str, context: RuleContext) -> Finding:
         tokens = words(text)
         own = grams(tokens, 3)
-        likeness = _likeness(text, set(own), context.earlier_texts)
-        if likeness >= COPY and (len(own) >= FEWEST or tokens in (words(earlier) for earlier in context.earlier_texts)):
+        earlier = EarlierTexts.of(context.earlier_texts)
+        likeness = _likeness(text, set(own), earlier)
+        if likeness >= COPY and (len(own) >= FEWEST or not tokens or earlier.says(tokens)):
             return Finding("block", "The bot has posted this before, all but word for word.")
         if _stuck(tokens, own):
             return Finding("flag", "The text repeats itself.")
@@ -32,17 +32,11 @@ class Repetition(Rule):
         return PASSED
 
 
-def _likeness(text: str, own: set[tuple[str, ...]], earlier_texts: tuple[str, ...]) -> float:
+def _likeness(text: str, own: set[tuple[str, ...]], earlier: EarlierTexts) -> float:
     """The largest containment of the text in an earlier one; texts without words are like only to themselves."""
     if not own:
-        return float(bool(text.strip()) and text.strip() in (earlier.strip() for earlier in earlier_texts))
-    return max((len(own & _trigrams(earlier)) / len(own) for earlier in earlier_texts), default=0.0)
-
-
-@lru_cache(maxsize=4096)
-def _trigrams(text: str) -> frozenset[tuple[str, ...]]:
-    """Kept for the next posts: a round proposes many against the same earlier ones."""
-    return frozenset(grams(words(text), 3))
+        return float(bool(text.strip()) and earlier.shows(text))
+    return earlier.containment(own)
 
 
 def _stuck(tokens: list[str], own: list[tuple[str, ...]]) -> bool:

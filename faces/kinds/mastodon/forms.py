@@ -10,9 +10,27 @@ VISIBILITIES = [("public", "Public"), ("unlisted", "Unlisted"), ("private", "Fol
 
 
 class MastodonForm(forms.Form):
-    """Edits a connection; the token is sealed."""
+    """Edits a connection; the token is sealed. Without one, the instance asks the account's owner."""
 
     secret_fields = ("access_token",)
+    token_fields = ("access_token",)
+    host_field = "instance"
+    steps = (
+        (
+            "The instance is the part of the account's address after its last @: of @you@mastodon.social it is "
+            "mastodon.social."
+        ),
+        (
+            "Leave the token empty and press Continue: your instance asks you to sign in and to allow Kilroy. There is "
+            "nothing to register."
+        ),
+        (
+            "Where that is not possible, make a token by hand: on your instance open Preferences → Development → New "
+            "application, with the redirect URL below, and tick read, write:statuses and write:media. Save, open the "
+            "application, and copy “Your access token” into the form."
+        ),
+        "Mark the account as automated: Preferences → Public profile → “This is an automated account”.",
+    )
 
     instance = forms.CharField(
         max_length=200, initial="mastodon.social", help_text="Its name, such as mastodon.social."
@@ -21,8 +39,7 @@ class MastodonForm(forms.Form):
         max_length=400,
         required=False,
         widget=forms.PasswordInput,
-        help_text="On your instance: Preferences → Development → New application, with read, write:statuses and "
-        "write:media; then “Your access token”.",
+        help_text="Only needed to connect by hand.",
     )
     visibility = forms.ChoiceField(choices=VISIBILITIES, initial="public", required=False)
     language = forms.CharField(

@@ -1,14 +1,20 @@
-"""An instance's address, and its HTML as plain text."""
+"""An instance: its address, the way to its interface, and its HTML as plain text."""
 
 from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping
 from html.parser import HTMLParser
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+
+from faces import outbound
+from faces.contract import FaceError
+from faces.http import Api
 
 _BLOCKS = frozenset({"p", "br", "li", "div", "blockquote"})
 
@@ -30,6 +36,39 @@ def instance_address(text: str) -> str:
     if parts.scheme == "http" and not opened:
         raise ValidationError("The instance must be reached by https.")
     return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+WAITING = ("your login", "your account requires", "outside the authorized scopes")
+"""How a 403 begins that is about the account or its token, and not about the one request (Mastodon's own words, which
+it does not translate)."""
+
+
+class _InstanceApi(Api):
+    """An instance's interface. An account that is disabled or unconfirmed, or a token without the scope, is refused
+    with a 403: the connection is broken then, and the post as good as before.
+    """
+
+    def _refusal(self, status: int, headers: Mapping[str, str], data: Any) -> FaceError:
+        error = super()._refusal(status, headers, data)
+        if status == 403 and any(words in self.explain(data).lower() for words in WAITING):
+            error.credentials = True
+        return error
+
+
+def api(instance: str, token: str = "") -> Api:
+    """The interface of an instance, for the account that the token belongs to."""
+    return _InstanceApi(
+        "Mastodon",
+        instance,
+        outbound.session(),
+        headers={"Authorization": f"Bearer {token}"} if token else None,
+        explain=_explain,
+    )
+
+
+def _explain(data: Any) -> str:
+    told = data if isinstance(data, Mapping) else {}
+    return str(told.get("error_description") or told.get("error") or "")
 
 
 class _Text(HTMLParser):

@@ -6,8 +6,8 @@ Every reaction here is simulated, and labelled so by `capabilities.simulated`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -20,12 +20,15 @@ from faces.contract import (
     FaceError,
     OutgoingImage,
     OutgoingPost,
+    Parent,
     Published,
     Reading,
     RemotePost,
     Verification,
 )
+from faces.kinds.sandbox import comments
 from faces.kinds.sandbox.audience import Audience, dislike
+from faces.kinds.sandbox.comments import Remark
 from faces.kinds.sandbox.forms import SandboxForm
 from faces.kinds.sandbox.models import SandboxPost, SandboxWorld, store_image
 from faces.kinds.sandbox.reactions import METRICS, Moment, followers_gained, reactions
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 MEDIA_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 MOST_IMAGES = 4
 REMEMBERED_POSTS = 1000
+REMARKS_UNTIL = 7 * 24 * 60
+"""Platform minutes after which nobody looks for new comments below a post."""
 
 
 def true_reward(connection: Connection, texts: Sequence[str]) -> list[float]:
@@ -60,7 +65,7 @@ class SandboxFace(Face):
         metrics=METRICS,
         can_reply=True,
         max_images=4,
-        reads=frozenset({"history"}),
+        reads=frozenset({"history", "mentions", "comments"}),
         idempotency="key",
         simulated=True,
         may_learn=True,
@@ -125,17 +130,31 @@ class SandboxFace(Face):
             posts = posts.filter(published_at__gte=since)
         world, now = self._world(), clock.now()
         for post in posts.order_by("published_at", "number"):
-            yield RemotePost(
-                remote_id=post.remote_id,
-                text=post.text,
-                at=post.published_at,
-                author=self.connection.name,
-                metrics=self._counts(world, post, now),
-            )
+            yield self._own(world, post, now)
 
     def inbox(self, since: datetime | None, community: str = "") -> Iterable[RemotePost]:
-        """Empty: the simulated audience counts as having commented, but writes nothing that could be answered."""
-        return ()
+        """What the simulated audience wrote below posts of the last days, and mentions."""
+        if community:
+            return []
+        world, now = self._world(), clock.now()
+        newest = (since or now) - timedelta(minutes=REMARKS_UNTIL / world.clock_speed)
+        found = []
+        for post in self._posts().filter(deleted_at=None, published_at__gte=newest):
+            found += [
+                self._remote(world, post, remark)
+                for remark in self._remarks(world, post)
+                if remark.is_there(_age_minutes(world, post.published_at, now))
+            ]
+        return sorted((post for post in found if since is None or post.at >= since), key=lambda post: post.at)
+
+    def look_up(self, remote_id: str) -> RemotePost | None:
+        """What the audience wrote is gone with the post that it stands below."""
+        world = self._world()
+        if _is_number(remote_id):
+            post = self._posts().filter(number=remote_id, deleted_at=None).first()
+            return self._own(world, post, clock.now()) if post else None
+        found = self._written(world, remote_id)
+        return self._remote(world, *found) if found else None
 
     def clock_speed(self) -> float:
         return self._world().clock_speed
@@ -178,8 +197,67 @@ class SandboxFace(Face):
             raise FaceError("The post to reply to is gone. Publish this as a new post, or not at all.", permanent=True)
         _refuse_images(post.images)
 
+    def _own(self, world: SandboxWorld, post: SandboxPost, now: datetime) -> RemotePost:
+        return RemotePost(
+            remote_id=post.remote_id,
+            text=post.text,
+            at=post.published_at,
+            author=self.connection.name,
+            metrics=self._counts(world, post, now),
+            reply_to=post.reply_to,
+        )
+
     def _exists(self, remote_id: str) -> bool:
-        return _is_number(remote_id) and self._posts().filter(number=remote_id, deleted_at=None).exists()
+        if _is_number(remote_id):
+            return self._posts().filter(number=remote_id, deleted_at=None).exists()
+        return self._written(self._world(), remote_id) is not None
+
+    def _written(self, world: SandboxWorld, remote_id: str) -> tuple[SandboxPost, Remark] | None:
+        """A comment or mention that is there now, with the post it belongs to."""
+        parts = comments.parsed(remote_id)
+        post = self._posts().filter(number=parts[0], deleted_at=None).first() if parts else None
+        if post is None:
+            return None
+        age = _age_minutes(world, post.published_at, clock.now())
+        there = (each for each in self._remarks(world, post) if each.remote_id == remote_id and each.is_there(age))
+        return next(((post, remark) for remark in there), None)
+
+    def _remarks(self, world: SandboxWorld, post: SandboxPost) -> Iterator[Remark]:
+        """All that the audience will ever write about a post."""
+        parts = comments.parsed(post.reply_to)
+        above = self._posts().filter(number=parts[0]).first() if parts else None
+        written = self._remarks(world, above) if above else iter(())
+        answers = next((remark.author for remark in written if remark.remote_id == post.reply_to), "")
+        return comments.remarks(world.seed, post.number, _moment(post), post.text, self.connection.name, answers)
+
+    def _remote(self, world: SandboxWorld, post: SandboxPost, remark: Remark) -> RemotePost:
+        below = [] if remark.is_mention else self._thread(world, post)
+        return RemotePost(
+            remote_id=remark.remote_id,
+            text=remark.text,
+            at=post.published_at + timedelta(minutes=remark.age / world.clock_speed),
+            author=remark.author,
+            metrics={"likes": 0},
+            reply_to="" if remark.is_mention else post.remote_id,
+            root_id=below[0][0] if below else remark.remote_id,
+            depth=len(below),
+            parents=tuple(Parent(author, text) for _, author, text in below),
+            author_is_bot=remark.by_bot,
+            summoned=True,
+        )
+
+    def _thread(self, world: SandboxWorld, post: SandboxPost) -> list[tuple[str, str, str]]:
+        """(id, author, text) of a post of the account's and of what stands above it, oldest first."""
+        own = (post.remote_id, self.connection.name, post.text)
+        above = self._posts().filter(number=post.reply_to).first() if _is_number(post.reply_to) else None
+        if above is not None:
+            return [*self._thread(world, above), own]
+        if (parts := comments.parsed(post.reply_to)) is None:
+            return [own]
+        base = self._posts().get(number=parts[0])
+        remark = next(each for each in self._remarks(world, base) if each.remote_id == post.reply_to)
+        below = [] if remark.is_mention else self._thread(world, base)
+        return [*below, (remark.remote_id, remark.author, remark.text), own]
 
     def _posts(self) -> QuerySet[SandboxPost]:
         return SandboxPost.objects.filter(connection=self.connection)
@@ -206,13 +284,16 @@ class SandboxFace(Face):
         return world.followers + followers_gained([post[0] for post in posts], [post[1] for post in posts], ages)
 
     def _counts(self, world: SandboxWorld, post: SandboxPost, now: datetime) -> dict[str, int]:
-        moment = Moment(
-            expected=post.expected, followers=post.followers, published_at=post.published_at, asks="?" in post.text
-        )
-        return reactions(world.seed, post.remote_id, moment, _age_minutes(world, post.published_at, now))
+        return reactions(world.seed, post.remote_id, _moment(post), _age_minutes(world, post.published_at, now))
 
     def _published(self, post: SandboxPost) -> Published:
         return Published(remote_id=post.remote_id, url="", at=post.published_at)
+
+
+def _moment(post: SandboxPost) -> Moment:
+    return Moment(
+        expected=post.expected, followers=post.followers, published_at=post.published_at, asks="?" in post.text
+    )
 
 
 def _age_minutes(world: SandboxWorld, published_at: datetime, now: datetime) -> float:

@@ -56,7 +56,21 @@ def hour_effect(at: datetime) -> float:
 
 def reactions(seed: int, post_id: str, moment: Moment, age_minutes: float) -> dict[str, int]:
     """Likes, comments and shares that a post has at an age in platform minutes; they never fall with age."""
-    draw = _generator(seed, post_id)
+    share = delivered(age_minutes)
+    return {metric: int((come < share).sum()) for metric, come in _arrivals(seed, post_id, moment).items()}
+
+
+def comment_ages(seed: int, post_id: str, moment: Moment, most: int) -> list[float]:
+    """Ages of a post in platform minutes at which its first comments come, at most `most` of them: those that
+    `reactions` counts.
+    """
+    come = np.sort(_arrivals(seed, post_id, moment)["comments"])[:most]
+    return [float(HALF_LIFE_MINUTES * (share / (1 - share)) ** (1 / DELAY_SHAPE)) for share in come]
+
+
+def _arrivals(seed: int, post_id: str, moment: Moment) -> dict[str, np.ndarray]:
+    """For each reaction that a post will ever get, the share F(age) at which it comes."""
+    draw = generator(seed, post_id)
     surprise = NOISE_SD * float(np.clip(draw.standard_t(NOISE_FREEDOM), -NOISE_LIMIT, NOISE_LIMIT * 1.6))
     base = moment.expected + surprise + hour_effect(moment.published_at)
     likes_rate = LIKES_PER_FOLLOWER * max(moment.followers, 0.0) * math.exp(base)
@@ -65,13 +79,10 @@ def reactions(seed: int, post_id: str, moment: Moment, age_minutes: float) -> di
         "comments": COMMENTS_LOG_RATIO + SIDE_NOISE_SD * float(draw.standard_normal()) + QUESTION_BONUS * moment.asks,
         "shares": SHARES_LOG_RATIO + SIDE_NOISE_SD * float(draw.standard_normal()) + 0.2 * moment.expected,
     }
-    share = delivered(age_minutes)
-    counts = {}
-    for metric in METRICS:
-        total = int(draw.poisson(min(likes_rate * math.exp(ratios[metric]), MOST_REACTIONS)))
-        # each reaction arrives when F(age) passes its own uniform number
-        counts[metric] = int((draw.random(total) < share).sum())
-    return counts
+    return {
+        metric: draw.random(int(draw.poisson(min(likes_rate * math.exp(ratios[metric]), MOST_REACTIONS))))
+        for metric in METRICS
+    }
 
 
 def followers_gained(expected: Sequence[float], followers: Sequence[float], ages_minutes: Sequence[float]) -> float:
@@ -83,6 +94,7 @@ def followers_gained(expected: Sequence[float], followers: Sequence[float], ages
     return float((GROWTH_PER_POST * np.asarray(followers, dtype=np.float64) * worth * come).sum())
 
 
-def _generator(seed: int, post_id: str) -> np.random.Generator:
+def generator(seed: int, post_id: str) -> np.random.Generator:
+    """The luck of one post: the same whenever it is asked for."""
     digest = hashlib.blake2b(f"{seed}:{post_id}".encode(), digest_size=16).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big")))

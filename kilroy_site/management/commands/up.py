@@ -10,6 +10,7 @@ from django.core.management import call_command, get_commands
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
+from bots.services.restored import keep_pulse
 from kilroy_site.config import Config
 from kilroy_site.supervisor.supervisor import Supervisor, SupervisorError
 
@@ -22,7 +23,7 @@ class Command(BaseCommand):
         config: Config = settings.CONFIG
         supervisor = Supervisor(
             config,
-            prepare=lambda: _quietly("migrate", interactive=False),
+            prepare=self._prepare,
             seed=lambda: self._seed(config),
             announce=lambda: self._announce(config),
         )
@@ -30,6 +31,12 @@ class Command(BaseCommand):
             supervisor.run()
         except SupervisorError as error:
             raise CommandError(str(error)) from error
+
+    def _prepare(self) -> None:
+        _quietly("migrate", interactive=False)
+        # Before anything can be sent: a database that was restored from a backup pauses the installation.
+        keep_pulse()
+        connections.close_all()
 
     def _seed(self, config: Config) -> None:
         if config.demo and "seed_demo" in get_commands():

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import html
-import itertools
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from pytest_django import Settings
 
 from accounts.tenancy import tenant
 from faces.contract import FaceError, OutgoingImage, OutgoingPost
@@ -18,105 +14,9 @@ from faces.kinds.mastodon.face import MastodonFace
 from faces.kinds.mastodon.instance import comparable, instance_address, plain_text
 from faces.models import Connection
 from faces.services import check_connection, create_connection
-from tests.faces.loopback import Loopback, Reply, Request, serve
+from tests.faces.loopback import Loopback, Reply
+from tests.faces.mastodon.instance import NOW, Instance
 from tests.factories import PNG, World
-
-NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
-
-
-class Instance:
-    """As much of an instance as one account sees."""
-
-    def __init__(self) -> None:
-        self.statuses: list[dict[str, Any]] = []
-        self.by_key: dict[str, dict[str, Any]] = {}
-        self.mentions: list[dict[str, Any]] = []
-        self.media: dict[str, str] = {}
-        self.refuse: dict[tuple[str, str], Reply] = {}
-        self.me = {"id": "1", "acct": "kilroy", "bot": True, "followers_count": 250}
-        self.ids = itertools.count(100)
-
-    def answer(self, request: Request) -> Reply:
-        if request.headers.get("authorization") != "Bearer right":
-            return Reply(401, {"error": "The access token is invalid"})
-        if refusal := self.refuse.get((request.method, request.path)):
-            return refusal
-        match request.method, request.path.split("/")[3:]:
-            case "GET", ["instance"]:
-                limits = {"max_characters": 60, "characters_reserved_per_url": 20, "max_media_attachments": 2}
-                return Reply(data={"configuration": {"statuses": limits}})
-            case "GET", ["accounts", "verify_credentials"]:
-                return Reply(data=self.me)
-            case "POST", ["statuses"]:
-                return Reply(data=self.publish(request))
-            case "POST", ["media"]:
-                self.media["m1"] = request.body.decode("latin-1")
-                return Reply(202, {"id": "m1", "url": None})
-            case "GET", ["media", "m1"]:
-                return Reply(data={"id": "m1", "url": "https://files.example/m1"})
-            case "GET", ["accounts", "1", "statuses"]:
-                return Reply(data=self.page(self.statuses, request))
-            case "GET", ["notifications"]:
-                return Reply(data=self.page(self.mentions, request))
-            case "GET", ["statuses"]:
-                return Reply(data=[s for s in self.statuses if s["id"] in request.query["id[]"]])
-            case "GET", ["statuses", remote_id]:
-                found = [s for s in self.statuses if s["id"] == remote_id]
-                return Reply(data=found[0]) if found else Reply(404, {"error": "Record not found"})
-            case "DELETE", ["statuses", remote_id]:
-                before = len(self.statuses)
-                self.statuses = [s for s in self.statuses if s["id"] != remote_id]
-                return Reply() if len(self.statuses) < before else Reply(404, {"error": "Record not found"})
-        return Reply(404, {"error": "Not found"})
-
-    def publish(self, request: Request) -> dict[str, Any]:
-        key = request.headers["idempotency-key"]
-        if key not in self.by_key:
-            self.by_key[key] = self.add(f"<p>{html.escape(request.json['status'])}</p>", NOW)
-        return self.by_key[key]
-
-    def add(self, content: str, at: datetime, likes: int = 0) -> dict[str, Any]:
-        status = {
-            "id": str(next(self.ids)),
-            "content": content,
-            "created_at": at.isoformat().replace("+00:00", "Z"),
-            "url": "https://example.social/@kilroy/1",
-            "account": {"acct": "kilroy"},
-            "favourites_count": likes,
-            "reblogs_count": 1,
-            "replies_count": None,
-        }
-        self.statuses.insert(0, status)
-        return status
-
-    def page(self, entries: list[dict[str, Any]], request: Request) -> list[dict[str, Any]]:
-        before = int(request.query.get("max_id", ["999999"])[0])
-        return [entry for entry in entries if int(entry["id"]) < before][:2]
-
-
-@pytest.fixture
-def server() -> Iterator[Loopback]:
-    with serve() as loopback:
-        yield loopback
-
-
-@pytest.fixture
-def instance(server: Loopback) -> Instance:
-    instance = Instance()
-    server.answer = instance.answer
-    return instance
-
-
-@pytest.fixture
-def connection(world: World, server: Loopback, instance: Instance, settings: Settings) -> Iterator[Connection]:
-    settings.OUTBOUND_ALLOW = frozenset({("127.0.0.1", server.port)})
-    with tenant(world.acme.pk):
-        yield create_connection("mastodon", "Our account", {"instance": server.url, "access_token": "right"})
-
-
-@pytest.fixture
-def face(connection: Connection) -> MastodonFace:
-    return MastodonFace(connection)
 
 
 def test_the_token_is_sealed_and_the_rest_is_not(connection: Connection) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from bots.languages import language_of
 from tests.training.imports.streams import jsonl_bytes
 from training.imports import FILTERS, ImportedRow, checked_filters, preview
 from training.imports.filters import near_duplicates
-from training.imports.filters.language import language_of
 
 
 def row(text: str, **fields: Any) -> ImportedRow:

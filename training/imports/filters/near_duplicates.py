@@ -13,9 +13,9 @@ import re
 import zlib
 from array import array
 
+from bots.languages import bare
 from training.imports.contract import ImportedRow
 from training.imports.filters import Check
-from training.imports.filters.shape import bare
 
 REMEMBERED = 50_000
 GRAM = 5

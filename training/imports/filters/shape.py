@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import re
 
+from bots.languages import ADDRESS, MENTION, bare
 from training.imports.contract import ImportedRow
 from training.imports.filters import Check
 
-ADDRESS = re.compile(r"(?:https?://|www\.)\S+|\b[a-z0-9-]+\.(?:com|org|net|io|co|ly|gl|me|de|tv)/\S+", re.IGNORECASE)
-MENTION = re.compile(r"(?<!\w)(?:@[\w.-]+(?:@[\w.-]+)?|/?u/[\w-]+)")
 REPOST = re.compile(r"[\"“]?RT @")
 ANSWER = re.compile(r"\.?@\w")
 # A word, or one character of a script that is written without spaces.
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]|[^\W_](?:[^\W_]|['’-](?=[^\W_]))*")
-
-
-def bare(text: str) -> str:
-    """The text without addresses and names of accounts."""
-    return MENTION.sub(" ", ADDRESS.sub(" ", text))
 
 
 def reposts() -> Check:

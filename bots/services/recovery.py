@@ -1,0 +1,108 @@
+"""The janitor and the reconciler: doorbells that nobody heard, leases that ran out, outcomes that nobody knows."""
+
+from __future__ import annotations
+
+import logging
+import math
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from accounts import clock
+from accounts.doorbell import ring
+from accounts.tenancy import tenant
+from bots.faults import point
+from bots.models import Post
+from bots.services import needs_human, threads
+from bots.services.delivery import QUIESCENCE, book_published, settle
+from bots.services.posts import outgoing
+from bots.states import PostState
+from faces.contract import FaceError, Published
+from faces.services import mark_broken
+
+log = logging.getLogger(__name__)
+
+CLOCK_SLACK = timedelta(minutes=5)
+"""How far a platform's clock may be behind ours."""
+BETWEEN_LOOKS = timedelta(seconds=60)
+BATCH = 500
+
+
+def recover_posts() -> int:
+    """A round over all organizations. Returns how many posts were rung for or settled."""
+    waited = Q(not_before=None) | Q(not_before__lte=Now())
+    # everyone: the sweep finds rows of all organizations, then enters each one's tenant.
+    stuck = Post.everyone.filter(
+        Q(state=PostState.QUEUED) & waited
+        | Q(state__in=[PostState.LEASED, PostState.SENDING], lease_until__lt=Now())
+        | Q(state=PostState.UNKNOWN, sent_at__lt=Now() - QUIESCENCE) & waited
+    ).order_by("updated_at")[:BATCH]
+    handled = 0
+    for post in stuck:
+        with tenant(post.organization_id):
+            try:
+                handled += _recover(post)
+            except Exception:  # one row that cannot be settled must not keep the others waiting
+                log.exception("post %s: could not be recovered", post.pk)
+    needs_human.tell_all_owners()
+    return handled
+
+
+def _recover(post: Post) -> bool:
+    if post.state == PostState.QUEUED:
+        ring("bots.tasks.deliver_post", post.organization_id, post.pk)
+        return True
+    if post.state == PostState.LEASED:  # the intent was never recorded, so nothing was sent
+        return settle(post, PostState.LEASED, PostState.QUEUED, last_error="The publisher vanished before sending.")
+    if post.state == PostState.SENDING:
+        return settle(post, PostState.SENDING, PostState.UNKNOWN, last_error="The publisher vanished while sending.")
+    return reconcile(Post.objects.select_related("bot", "connection", "continues").get(pk=post.pk))
+
+
+def reconcile(post: Post) -> bool:
+    """Settle an unknown outcome by asking the platform before anything is sent again. Returns whether it is settled."""
+    if post.absences and post.looked_for_at and clock.now() - post.looked_for_at < BETWEEN_LOOKS:
+        return False
+    sent_at = post.sent_at or post.updated_at
+    point("before_find")
+    try:
+        found = look_for(post)
+    except FaceError as error:
+        if error.credentials:
+            mark_broken(post.connection, str(error))
+        log.warning("post %s: the platform could not be asked: %s", post.pk, error)
+        later = Now() + max(BETWEEN_LOOKS, timedelta(seconds=error.retry_after or 0.0))
+        Post.objects.filter(pk=post.pk, state=PostState.UNKNOWN).update(not_before=later)
+        return False
+    point("after_find")
+    if found is not None:
+        return book_published(post, PostState.UNKNOWN, found) == PostState.PUBLISHED
+    point("before_settle")
+    if post.connection.capabilities.idempotency == "key" and _key_is_remembered(post, sent_at):
+        told = "Not found on the platform: sent again with the same key."
+        return settle(post, PostState.UNKNOWN, PostState.QUEUED, last_error=told)
+    if post.absences:
+        told = "Looked for twice and not found: decide by hand."
+        return settle(post, PostState.UNKNOWN, PostState.NEEDS_HUMAN, last_error=told)
+    Post.objects.filter(pk=post.pk, state=PostState.UNKNOWN).update(absences=1, looked_for_at=clock.now())
+    return False
+
+
+def look_for(post: Post) -> Published | None:
+    """What an attempt left on the platform and no other row is bound to. Raises FaceError."""
+    since = (post.sent_at or post.updated_at) - CLOCK_SLACK
+    seen = post.connection.face.find(post.platform_key, threads.addressed(post, outgoing(post)), since)
+    return next((published for published in seen if is_free(post, published.remote_id)), None)
+
+
+def is_free(post: Post, remote_id: str) -> bool:
+    """Whether the platform's post of that id is not the outcome of another row."""
+    bound = Post.objects.filter(connection=post.connection_id, remote_id=remote_id)
+    return not bound.exclude(pk=post.pk).exists()
+
+
+def _key_is_remembered(post: Post, sent_at: datetime) -> bool:
+    """Whether the platform still knows the key of the first attempt, with a tenth of its window to spare."""
+    window = post.connection.capabilities.key_window
+    return window == math.inf or clock.now() - sent_at < timedelta(seconds=0.9 * window)

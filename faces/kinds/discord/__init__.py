@@ -1,0 +1,1 @@
+"""Discord: a bot that posts to a channel of a server."""

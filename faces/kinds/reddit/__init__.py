@@ -1,0 +1,1 @@
+"""Reddit: posts to one subreddit or the account's own profile, and comments."""

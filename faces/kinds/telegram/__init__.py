@@ -1,0 +1,1 @@
+"""Telegram: a bot that posts to a channel or a group."""

@@ -1,0 +1,1 @@
+"""X, by its interface v2 and a developer app of the account's owner."""
