@@ -35,14 +35,25 @@ class Wait:
     reason: str
 
 
-@transaction.atomic
 def admit(connection: Connection, operation: Operation, *, calls: int = 1, microdollars: int = 0) -> Wait | None:
     """Count the calls and their cost, and return None; or count nothing and say how long to wait, because the platform
     asked for it, a limit is used up, or the day's budget is.
     """
     now = clock.now()
-    held = Connection.locked(connection.pk)  # one caller at a time: two would both see the last place free
     limits = [limit for limit in connection.capabilities.limits if limit.operation == operation]
+    if not limits and not microdollars:  # nothing to hold it against but the platform's own word
+        wait = _told(connection, operation, now)
+        if wait is None:
+            _count(connection, operation, WHOLE_DAY, _midnight(now), calls, 0)
+        return wait
+    return _admit(connection, operation, limits, calls, microdollars, now)
+
+
+@transaction.atomic
+def _admit(
+    connection: Connection, operation: Operation, limits: list[Limit], calls: int, microdollars: int, now: datetime
+) -> Wait | None:
+    held = Connection.locked(connection.pk)  # one caller at a time: two would both see the last place free
     waits = [_told(held, operation, now), _within_budget(held, microdollars, now)]
     waits += [_within(held, limit, calls, now) for limit in limits]
     longest = max((wait for wait in waits if wait), key=lambda wait: wait.until, default=None)

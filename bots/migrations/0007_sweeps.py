@@ -4,24 +4,25 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0003_site'),
-        ('bots', '0006_restored'),
-        ('faces', '0005_waits'),
+        ("accounts", "0003_site"),
+        ("bots", "0006_restored"),
+        ("faces", "0005_waits"),
     ]
 
     operations = [
         migrations.AddIndex(
-            model_name='post',
-            index=models.Index(condition=models.Q(('state', 'unknown')), fields=['sent_at'], name='post_unknown'),
+            model_name="post",
+            index=models.Index(condition=models.Q(("state", "unknown")), fields=["sent_at"], name="post_unknown"),
         ),
         migrations.AddIndex(
-            model_name='post',
-            index=models.Index(condition=models.Q(('state', 'approved')), fields=['bot'], name='post_approved'),
+            model_name="post",
+            index=models.Index(condition=models.Q(("state", "approved")), fields=["bot"], name="post_approved"),
         ),
         migrations.AddIndex(
-            model_name='post',
-            index=models.Index(condition=models.Q(('state', 'needs_human')), fields=['organization'], name='post_needs_human'),
+            model_name="post",
+            index=models.Index(
+                condition=models.Q(("state", "needs_human")), fields=["organization"], name="post_needs_human"
+            ),
         ),
     ]

@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -75,8 +76,9 @@ def deliver_post(post_id: UUID | str) -> str | None:
         log.error("post %s: content differs from what was approved; cancelled", post.pk)
         return PostState.CANCELLED
     content = threads.addressed(post, content)
-    # Again: reading the images may have taken long.
-    if hold := _reason_to_hold(post) or _beyond_means(post, content):
+    if content.images and (hold := _reason_to_hold(_read(post.pk))):  # reading them may have taken long
+        return _put_back(post, *hold)
+    if hold := _beyond_means(post, content):
         return _put_back(post, *hold)
     with deadman.armed():
         point("before_intent")
@@ -107,24 +109,31 @@ def claim(post_id: UUID | str) -> Post | None:
         owner=f"{socket.gethostname()}:{os.getpid()}",
         lease_until=Now() + LEASE,
     )
-    return Post.objects.select_related("bot", "connection", "organization").get(pk=post_id) if taken else None
+    return _read(post_id) if taken else None
+
+
+def _read(post_id: UUID | str) -> Post:
+    """The post with all that decides whether it may be sent, as they are now."""
+    found: Post = Post.objects.select_related("bot", "organization", "connection", "schedule", "continues").get(
+        pk=post_id
+    )
+    return found
 
 
 def _reason_to_hold(post: Post) -> tuple[str, Any] | None:
-    """Why the post must not be sent now, and when to look again; None when it may. Reads the switches anew."""
+    """Why the post, which was just read, must not be sent now, and when to look again; None when it may."""
     soon = Now() + HELD
     if told := site.paused():
         return told, soon
-    fresh = Post.objects.select_related("bot", "organization", "connection", "schedule", "continues").get(pk=post.pk)
-    if fresh.bot.paused_at:
+    if post.bot.paused_at:
         return "The bot is paused.", soon
-    if fresh.organization.paused_at:
+    if post.organization.paused_at:
         return "The organization is paused.", soon
-    if fresh.connection.state == Connection.State.BROKEN:
-        return f"{fresh.connection} must be connected again: {fresh.connection.problem}", soon
-    if told := threads.waiting_for(fresh):
+    if post.connection.state == Connection.State.BROKEN:
+        return f"{post.connection} must be connected again: {post.connection.problem}", soon
+    if told := threads.waiting_for(post):
         return told, soon
-    if fresh.schedule and (until := slots.quiet_until(fresh.schedule, clock.now())):
+    if post.schedule and (until := slots.quiet_until(post.schedule, clock.now())):
         return "These are the schedule's quiet hours.", until
     return None
 
@@ -218,7 +227,7 @@ def settle(
         fields["not_before"] = Now() + QUIESCENCE
 
     def step() -> bool:
-        with transaction.atomic():
+        with transaction.atomic() if line else nullcontext():  # one statement is its own transaction
             moved = Post.objects.filter(pk=post.pk, fence=post.fence, state=old).update(
                 state=new, updated_at=clock.now(), **fields
             )
