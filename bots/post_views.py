@@ -10,7 +10,7 @@ from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.core.paginator import Paginator
-from django.http import FileResponse, Http404, HttpResponse, HttpResponseBase
+from django.http import FileResponse, Http404, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
@@ -36,8 +36,6 @@ def _post_or_404(bot: Bot, post_id: UUID) -> Post:
 def _limits(bot: Bot) -> dict[str, Any]:
     can = bot.connection.capabilities
     return {
-        "max_length": can.max_length,
-        "counts_by": can.counts_by,
         "takes_images": can.takes_images,
         "takes_threads": can.can_thread,
     }
@@ -211,6 +209,16 @@ def post_edit(request: OrganizationRequest, bot_id: UUID, post_id: UUID) -> Http
             return _acted(request, bot, post_id, edit_errors=error.messages, edited_text=text)
         messages.error(request, " ".join(error.messages))
     return _acted(request, bot, post_id)
+
+
+@require_POST
+@organization_page("post_write")
+def post_count(request: OrganizationRequest, bot_id: UUID) -> JsonResponse:
+    """How long a text is by its platform's own counting, while it is being written. `excess`: by how much too long."""
+    face = bot_or_404(bot_id).connection.face
+    text = request.POST.get("text", "").strip()
+    limit = face.capabilities.max_length
+    return JsonResponse({"length": face.count(text), "limit": limit, "excess": max(0, face.excess(text))})
 
 
 @organization_page("post_view")

@@ -148,7 +148,11 @@ def _add(request: OrganizationRequest, bot: Bot, content: bytes | str) -> HttpRe
     if approve and not request.membership.allows("post_approve"):
         raise PermissionDenied(f"Your role ({request.membership.get_role_display()}) does not allow approving posts.")
     made = queue.import_lines(bot, content, approve=approve)
+    if not made:
+        messages.warning(request, "Nothing was added: the bot has these posts already.")
+        return redirect("bots:queue", request.organization.slug, bot.pk)
     ready = sum(post.state in queue.WAITING for post in made)
-    wait = f" {len(made) - ready} wait for review." if ready < len(made) else ""
-    messages.success(request, f"{len(made)} posts added, {ready} of them approved.{wait}")
+    unready = len(made) - ready
+    wait = f" {unready} wait{'s' * (unready == 1)} for review." if unready else ""
+    messages.success(request, f"{len(made)} post{'s' * (len(made) != 1)} added, {ready} approved.{wait}")
     return redirect("bots:queue", request.organization.slug, bot.pk)

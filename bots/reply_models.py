@@ -68,7 +68,7 @@ class Incoming(TenantModel):
         CHOSEN = "chosen", "Waiting for an answer"
         SKIPPED = "skipped", "Skipped"
         ANSWERED = "answered", "Answered"
-        FAILED = "failed", "No answer was good enough"
+        FAILED = "failed", "Not answered"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     bot = models.ForeignKey("bots.Bot", on_delete=models.CASCADE, related_name="incoming")

@@ -15,7 +15,7 @@ from django.shortcuts import redirect, render
 
 from accounts.access import OrganizationRequest, organization_page
 from bots import queries
-from bots.models import Bot, Incoming, Post
+from bots.models import Bot, Incoming
 from bots.reply_forms import ReplyRulesForm
 from bots.services import replies
 from bots.views import add_errors, bot_context, bot_or_404
@@ -69,13 +69,7 @@ def reply_detail(request: OrganizationRequest, bot_id: UUID, incoming_id: UUID) 
         "post": queries.post_card(bot, answer, request.organization.slug) if answer else None,
         "account": bot.connection.account or bot.connection.name,
     }
-    return render(request, "bots/replies_detail.html", context | _limits(bot, answer))
-
-
-def _limits(bot: Bot, answer: Post | None) -> dict[str, Any]:
-    """What the card of the answer needs for its editor."""
-    can = bot.connection.capabilities
-    return {"max_length": can.max_length, "counts_by": can.counts_by} if answer else {}
+    return render(request, "bots/replies_detail.html", context)
 
 
 @organization_page("bot_edit")

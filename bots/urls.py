@@ -30,6 +30,7 @@ urlpatterns = [
     path(BOT + "posts/latest/", post_views.posts_fragment, name="posts-fragment"),
     path(BOT + "posts/next/", post_views.next_posts_fragment, name="next-posts-fragment"),
     path(BOT + "posts/new/", post_views.post_create, name="post-create"),
+    path(BOT + "posts/count/", post_views.post_count, name="post-count"),
     path(POST, post_views.post_detail, name="post-detail"),
     path(POST + "approve/", post_views.post_approve, name="post-approve"),
     path(POST + "decline/", post_views.post_decline, name="post-decline"),

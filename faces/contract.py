@@ -45,6 +45,8 @@ class FaceError(Exception):
 
 
 Operation = Literal["publish", "read"]
+BUCKETS = 10
+"""Parts of a limit's window in which calls are counted."""
 Reads = Literal["history", "accounts", "mentions", "comments", "communities"]
 
 
@@ -55,6 +57,11 @@ class Limit:
     operation: Operation
     calls: int
     seconds: int
+
+    @property
+    def covered(self) -> float:
+        """Seconds for which the governor counts a call (in tenths of the window, so a tenth more)."""
+        return self.seconds * (1 + 1 / BUCKETS)
 
 
 @dataclass(frozen=True)
@@ -239,6 +246,12 @@ class Face(ABC):
     def count(self, text: str) -> int:
         """Length of the text as this platform counts it, against `capabilities.max_length`."""
         return len(text)
+
+    def excess(self, text: str) -> int:
+        """By how much the text is longer than this platform's limits of length allow, also as the beginning of a longer
+        one; 0 or less when it fits.
+        """
+        return self.count(text) - self.capabilities.max_length
 
     def objection(self, post: OutgoingPost) -> str:
         """Why this platform could never take this post, for its author; empty when it could. Asks the platform

@@ -17,14 +17,14 @@ from django.db import transaction
 from django.db.models import Sum
 
 from accounts import audit, clock
-from faces.contract import FaceError, Limit, Operation, OutgoingPost
+from faces.contract import BUCKETS, FaceError, Limit, Operation, OutgoingPost
 from faces.models import BilledRead, Connection, Usage
 
-BUCKETS = 10
 WHOLE_DAY = 0
 """In place of a window's length: the totals of a UTC day."""
 MICRO = 1_000_000
 """Millionths of a dollar in a dollar."""
+CALLS: dict[Operation, str] = {"publish": "post", "read": "reading"}
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,25 @@ def affordable(connection: Connection, remote_ids: Sequence[str], reserve: int =
             chosen.append(remote_id)
             left -= price
     return chosen
+
+
+def wait_to_read(connection: Connection, posts: int, *, calls: int = 1, reserve: int = 0) -> Wait | None:
+    """Count calls that read at most so many posts, which nobody knows yet, and return None; or count nothing and say
+    how long to wait. What they cost is booked once they are known (`pay`); `reserve` of the day's budget is kept back.
+    """
+    price, left = connection.face.read_price([""] * posts), budget_left(connection)
+    if price and left is not None and price + reserve > left:
+        return _until_tomorrow(price, max(0, left - reserve), clock.now())
+    return admit(connection, "read", calls=calls)
+
+
+@transaction.atomic
+def pay(connection: Connection, remote_ids: Sequence[str]) -> None:
+    """Book what reading these posts has cost, which were not known before: those billed today are free."""
+    Connection.locked(connection.pk)  # one at a time: two would both bill a post
+    if price := reading_price(connection, remote_ids):
+        _count(connection, "read", WHOLE_DAY, _midnight(clock.now()), 0, price)
+        book_reading(connection, remote_ids)
 
 
 def reading_price(connection: Connection, remote_ids: Sequence[str]) -> int:
@@ -167,7 +186,8 @@ def today(connection: Connection) -> Today:
         spent=spent_today(connection) / MICRO,
         left=None if left is None else left / MICRO,
         allows=tuple(
-            f"{limit.calls:,} × {limit.operation} in {_span(limit.seconds)}" for limit in face.capabilities.limits
+            f"{_counted(limit.calls, CALLS[limit.operation])} in {_span(limit.seconds)}"
+            for limit in face.capabilities.limits
         ),
         costs=bool(face.price(OutgoingPost("A post.")) or face.read_price(["a post"])),
     )
@@ -177,8 +197,11 @@ def _span(seconds: int) -> str:
     unit, length = next(
         (unit, length) for unit, length in (("hour", 3600), ("minute", 60), ("second", 1)) if seconds % length == 0
     )
-    count = seconds // length
-    return f"{count} {unit}{'s' if count > 1 else ''}"
+    return _counted(seconds // length, unit)
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def forget_old_usage() -> int:
@@ -199,6 +222,10 @@ def _within_budget(connection: Connection, microdollars: int, now: datetime) -> 
     left = budget_left(connection)
     if not microdollars or left is None or microdollars <= left:
         return None
+    return _until_tomorrow(microdollars, left, now)
+
+
+def _until_tomorrow(microdollars: int, left: int, now: datetime) -> Wait:
     return Wait(
         _midnight(now) + timedelta(days=1),
         f"This would cost ${microdollars / MICRO:.3f}, and of today's budget ${left / MICRO:.3f} is left.",
@@ -206,7 +233,7 @@ def _within_budget(connection: Connection, microdollars: int, now: datetime) -> 
 
 
 def _within(connection: Connection, limit: Limit, calls: int, now: datetime) -> Wait | None:
-    covered = timedelta(seconds=limit.seconds * (1 + 1 / BUCKETS))
+    covered = timedelta(seconds=limit.covered)
     used = list(
         Usage.objects.filter(
             connection=connection, operation=limit.operation, seconds=limit.seconds, start__gt=now - covered

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import requests
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
 
 from faces.contract import FaceError
 from faces.outbound import Forbidden
@@ -87,13 +87,14 @@ class Api:
                 body = self._read(response, deadline)
         except Forbidden as error:
             raise FaceError(str(error), permanent=True) from None
-        except requests.RequestException as error:
+        except (requests.RequestException, HTTPError) as error:
             raise unreachable(self.platform, error) from error
         return self._answer(status, told, body)
 
     def _read(self, response: requests.Response, deadline: float) -> bytes:
         body = b""
-        for chunk in response.iter_content(16_384):
+        # `read1` returns what is there: a platform may send drop by drop, and the deadline holds all the same.
+        while chunk := response.raw.read1(16_384, decode_content=True):
             body += chunk
             if len(body) > MOST_BYTES or time.monotonic() > deadline:
                 raise FaceError(f"{self.platform} answered too much or too slowly.", permanent=False, sent=True)

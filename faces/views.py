@@ -21,7 +21,7 @@ from faces.registry import FACES
 KEPT = "Leave empty to keep what is stored."
 LABELS = {
     "set": "Kilroy marks every post as automated.",
-    "checked": "The account must be marked as automated: each check looks.",
+    "checked": "The account must be marked as automated, or it counts as not ready.",
     "platform": "The platform itself shows that a bot posts.",
 }
 COUNTED = {"weighted": "weighted characters", "utf16": "UTF-16 units"}

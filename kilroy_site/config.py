@@ -62,6 +62,7 @@ class Config:
     public_url: str
     var: Path
     training_threads: int
+    publishers: int
     log_level: str
     demo: bool
     email_url: str | None
@@ -259,6 +260,14 @@ VARIABLES: tuple[Variable, ...] = (
         0,
         "a whole number from 0 to 1024",
         "Threads of the training worker; 0: one per core.",
+    ),
+    Variable(
+        "KILROY_PUBLISHERS",
+        "publishers",
+        _integer(1, 256),
+        4,
+        "a whole number from 1 to 256",
+        "Processes that publish and read: each waits for one platform at a time.",
     ),
     Variable(
         "KILROY_LOG_LEVEL",

@@ -1,4 +1,6 @@
-"""The content security policy: nothing inline without the request's nonce, nothing from any other host."""
+"""The content security policy: nothing inline without the request's nonce, nothing from any other host. And a page for
+addresses that only take forms.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,8 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase, HttpResponseNotAllowed
+from django.shortcuts import render
 
 
 class ContentSecurityPolicy:
@@ -37,3 +40,18 @@ def policy(nonce: str) -> str:
             "frame-ancestors 'none'",
         )
     )
+
+
+class FormAddress:
+    """Whoever opens an address that only takes forms (signing in again leads there) reads so, and no blank page."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        if request.method != "GET" or not isinstance(response, HttpResponseNotAllowed):
+            return response
+        page = render(request, "errors/405.html", status=405)
+        page["Allow"] = response["Allow"]
+        return page

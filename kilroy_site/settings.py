@@ -56,6 +56,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "accounts.access.TenantFreeMiddleware",
+    "kilroy_site.middleware.FormAddress",
 ]
 TEMPLATES: list[dict[str, Any]] = [
     {

@@ -41,7 +41,7 @@ class Migration(migrations.Migration):
                             ("chosen", "Waiting for an answer"),
                             ("skipped", "Skipped"),
                             ("answered", "Answered"),
-                            ("failed", "No answer was good enough"),
+                            ("failed", "Not answered"),
                         ],
                         max_length=10,
                     ),

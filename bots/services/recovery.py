@@ -15,7 +15,7 @@ from accounts.tenancy import tenant
 from bots.faults import point
 from bots.models import Post
 from bots.services import needs_human, threads
-from bots.services.delivery import QUIESCENCE, book_published, settle
+from bots.services.delivery import LEASE, QUIESCENCE, book_published, settle
 from bots.services.posts import outgoing
 from bots.states import PostState
 from faces.contract import FaceError, Published
@@ -27,6 +27,8 @@ CLOCK_SLACK = timedelta(minutes=5)
 """How far a platform's clock may be behind ours."""
 BETWEEN_LOOKS = timedelta(seconds=60)
 BATCH = 500
+SWEEP = 15.0
+"""Seconds between two rounds, as beat has them."""
 
 
 def recover_posts() -> int:
@@ -37,22 +39,40 @@ def recover_posts() -> int:
         Q(state=PostState.QUEUED) & waited
         | Q(state__in=[PostState.LEASED, PostState.SENDING], lease_until__lt=Now())
         | Q(state=PostState.UNKNOWN, sent_at__lt=Now() - QUIESCENCE) & waited
-    ).order_by("updated_at")[:BATCH]
+    ).order_by("updated_at")
+    bells = _Bells()
     handled = 0
-    for post in stuck:
+    # What needs no platform comes first: one that hangs must not keep the rest waiting.
+    for post in sorted(stuck.select_related("connection")[:BATCH], key=lambda post: post.state == PostState.UNKNOWN):
         with tenant(post.organization_id):
             try:
-                handled += _recover(post)
+                handled += bells.ring(post) if post.state == PostState.QUEUED else _recover(post)
             except Exception:  # one row that cannot be settled must not keep the others waiting
                 log.exception("post %s: could not be recovered", post.pk)
     needs_human.tell_all_owners()
     return handled
 
 
-def _recover(post: Post) -> bool:
-    if post.state == PostState.QUEUED:
-        ring("bots.tasks.deliver_post", post.organization_id, post.pk)
+class _Bells:
+    """Rings for queued posts, those of one connection as far apart as its platform's limits want them. What would come
+    after the next round is left to that.
+    """
+
+    def __init__(self) -> None:
+        self._after: dict[object, float] = {}
+
+    def ring(self, post: Post) -> bool:
+        after = self._after.get(post.connection_id, 0.0)
+        if after >= SWEEP:
+            return False
+        ring("bots.tasks.deliver_post", post.organization_id, post.pk, after=after)
+        short = (limit for limit in post.connection.capabilities.limits if limit.seconds <= SWEEP)
+        apart = max((limit.covered / limit.calls for limit in short if limit.operation == "publish"), default=0.0)
+        self._after[post.connection_id] = after + apart
         return True
+
+
+def _recover(post: Post) -> bool:
     if post.state == PostState.LEASED:  # the intent was never recorded, so nothing was sent
         return settle(post, PostState.LEASED, PostState.QUEUED, last_error="The publisher vanished before sending.")
     if post.state == PostState.SENDING:
@@ -63,6 +83,8 @@ def _recover(post: Post) -> bool:
 def reconcile(post: Post) -> bool:
     """Settle an unknown outcome by asking the platform before anything is sent again. Returns whether it is settled."""
     if post.absences and post.looked_for_at and clock.now() - post.looked_for_at < BETWEEN_LOOKS:
+        return False
+    if not _take_look(post):
         return False
     sent_at = post.sent_at or post.updated_at
     point("before_find")
@@ -81,12 +103,22 @@ def reconcile(post: Post) -> bool:
     point("before_settle")
     if post.connection.capabilities.idempotency == "key" and _key_is_remembered(post, sent_at):
         told = "Not found on the platform: sent again with the same key."
-        return settle(post, PostState.UNKNOWN, PostState.QUEUED, last_error=told)
+        return settle(post, PostState.UNKNOWN, PostState.QUEUED, last_error=told, not_before=None)
     if post.absences:
         told = "Looked for twice and not found: decide by hand."
         return settle(post, PostState.UNKNOWN, PostState.NEEDS_HUMAN, last_error=told)
-    Post.objects.filter(pk=post.pk, state=PostState.UNKNOWN).update(absences=1, looked_for_at=clock.now())
+    mine = Post.objects.filter(pk=post.pk, fence=post.fence, state=PostState.UNKNOWN)
+    mine.update(absences=1, looked_for_at=clock.now(), not_before=None)
     return False
+
+
+def _take_look(post: Post) -> bool:
+    """Have the outcome to oneself for the length of a lease: a platform that hangs would otherwise keep every sweep,
+    and so every worker, busy with the same posts.
+    """
+    due = Q(not_before=None) | Q(not_before__lte=Now())
+    taken = Post.objects.filter(due, pk=post.pk, fence=post.fence, state=PostState.UNKNOWN)
+    return bool(taken.update(not_before=Now() + LEASE))
 
 
 def look_for(post: Post) -> Published | None:

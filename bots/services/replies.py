@@ -20,7 +20,7 @@ from accounts import audit, clock, site
 from bots import live, reply_choice
 from bots.models import Bot, Incoming, Post, ReplyCandidate, ReplyRules
 from bots.reply_choice import Candidate, Taken
-from bots.services import posts
+from bots.services import posts, scores
 from bots.states import PostState
 from faces import governor
 from faces.contract import FaceError, RemotePost
@@ -105,9 +105,14 @@ def why_held(bot: Bot) -> str:
 
 
 def may_read(connection: Connection, *remote_ids: str) -> None:
-    """Count one reading call against the connection's limits and budget. Raises FaceError when it must wait."""
-    price = governor.reading_price(connection, remote_ids) if remote_ids else 0
-    wait = governor.admit(connection, "read", microdollars=price)
+    """Count one reading call against the connection's limits and budget: of these posts, or of posts that are not known
+    yet and are paid for when they are (`governor.pay`). Raises FaceError when it must wait.
+    """
+    price = governor.reading_price(connection, remote_ids)
+    if remote_ids:
+        wait = governor.admit(connection, "read", microdollars=price)
+    else:
+        wait = governor.wait_to_read(connection, 1, reserve=scores.still_to_publish(connection))
     if wait is not None:
         seconds = (wait.until - clock.now()).total_seconds()
         raise FaceError(wait.reason, permanent=False, retry_after=max(seconds, 1.0))

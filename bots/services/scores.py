@@ -89,7 +89,7 @@ def _within_means(connection: Connection, posts: list[Post], now: datetime) -> l
     Readings that give a reward come first. What the day's posts will still cost is kept back for them.
     """
     posts = sorted(posts, key=lambda post: (not _gives_reward(post), post.published_at))
-    paid = set(governor.affordable(connection, [_remote_id(post) for post in posts], _still_to_publish(connection)))
+    paid = set(governor.affordable(connection, [_remote_id(post) for post in posts], still_to_publish(connection)))
     tomorrow = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     _postpone([post for post in posts if _remote_id(post) not in paid], tomorrow)
     posts = [post for post in posts if _remote_id(post) in paid]
@@ -112,7 +112,7 @@ def _gives_reward(post: Post) -> bool:
     return post.readings_due < len(ages) and bool(ages[post.readings_due] >= post.bot.reward_age)
 
 
-def _still_to_publish(connection: Connection) -> int:
+def still_to_publish(connection: Connection) -> int:
     """What the posts that are due within a day will cost, in millionths of a dollar."""
     if connection.daily_budget is None:
         return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -102,8 +102,12 @@ def _look(rules: ReplyRules, source: str) -> int:
     since = _since(rules, source, now, speed)
     replies.may_read(bot.connection)
     kept = set(Incoming.objects.filter(bot=bot, at__gte=since).values_list("remote_id", flat=True))
-    fetched = islice((post for post in face.inbox(since, source) if post.remote_id not in kept), MOST_AT_ONCE)
-    posts = sorted(fetched, key=lambda post: post.at)
+    read: list[str] = []
+    found = (post for post in _noted(face.inbox(since, source), read) if post.remote_id not in kept)
+    try:
+        posts = sorted(islice(found, MOST_AT_ONCE), key=lambda post: post.at)
+    finally:
+        governor.pay(bot.connection, read)
     ready = [post for post in posts if not reply_choice.too_young(rules, _age(post, now, speed))]
     later = [post.at for post in posts if reply_choice.too_young(rules, _age(post, now, speed))]
     surroundings = _Surroundings(bot, ready)
@@ -117,6 +121,13 @@ def _look(rules: ReplyRules, source: str) -> int:
             locked.cursors[source] = max(seen, _cursor(locked, source) or seen).isoformat()
             locked.save(update_fields=["cursors"])
     return len(decided)
+
+
+def _noted(posts: Iterable[RemotePost], read: list[str]) -> Iterator[RemotePost]:
+    """The posts; the ids of those that were read come into `read`."""
+    for post in posts:
+        read.append(post.remote_id)
+        yield post
 
 
 def _since(rules: ReplyRules, source: str, now: datetime, speed: float) -> datetime:

@@ -12,7 +12,6 @@ from kilroy_site.config import BASE_DIR, Config
 
 APPLICATIONS, SERVERS = 0, 1
 KEPT_LOGS = 3
-IO_CONCURRENCY = 2
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def programs(config: Config) -> list[Program]:
     quiet = ("--no-access-log", "--lifespan", "off", "--timeout-graceful-shutdown", "2")
     return [
         Program("web", "web process", _python(*web, *quiet, "--log-level", config.log_level.lower())),
-        Program("io", "io worker", _worker(config, "io", "--pool=prefork", f"--concurrency={IO_CONCURRENCY}")),
+        Program("io", "io worker", _worker(config, "io", "--pool=prefork", f"--concurrency={config.publishers}")),
         Program(
             "training",
             "training worker",

@@ -1,28 +1,25 @@
-/* Live length of a post as its platform counts it, and alt text that is asked for once there is an image.
-   The server counts again and decides. */
+/* Live length of a post, counted by the server as the post's platform counts it, and alt text that is asked for once
+   there is an image. */
 (() => {
   "use strict";
-  const COUNTERS = {
-    characters: (text) => [...text].length,
-    utf16: (text) => text.length,
-    graphemes: (text) => ("Segmenter" in Intl ? [...new Intl.Segmenter().segment(text)].length : [...text].length),
-    weighted: (text) => {
-      const links = text.match(/https?:\/\/\S+/g) ?? [];
-      const rest = text.replace(/https?:\/\/\S+/g, "").normalize("NFC");
-      const isLight = (code) => code <= 4351 || (code >= 8192 && code <= 8205) || (code >= 8208 && code <= 8223) || (code >= 8242 && code <= 8247);
-      return links.length * 23 + [...rest].reduce((sum, c) => sum + (isLight(c.codePointAt(0)) ? 1 : 2), 0);
-    },
+  const PAUSE = 250; // milliseconds without a key before the server is asked
+  const waiting = new WeakMap();
+
+  const ask = async (field, output) => {
+    const text = field.value;
+    const body = new URLSearchParams({ text, csrfmiddlewaretoken: field.form.elements.csrfmiddlewaretoken.value });
+    const response = await fetch(field.dataset.countUrl, { method: "POST", body });
+    if (!response.ok || field.value !== text) return;
+    const { length, limit, excess } = await response.json();
+    output.textContent = `${length} of ${limit}` + (excess ? `: ${excess} too long` : "");
+    output.toggleAttribute("data-over", excess > 0);
   };
 
   const count = (field) => {
     const output = document.getElementById(field.dataset.count);
     if (!output) return;
-    const limit = Number(field.dataset.maxLength);
-    const length = (COUNTERS[field.dataset.countsBy] ?? COUNTERS.characters)(field.value);
-    const over = limit > 0 && length > limit;
-    output.textContent = limit > 0 ? `${length} of ${limit}` : String(length);
-    if (over) output.textContent += `: ${length - limit} too long`;
-    output.toggleAttribute("data-over", over);
+    clearTimeout(waiting.get(field));
+    waiting.set(field, setTimeout(() => ask(field, output).catch(() => {}), PAUSE));
   };
 
   const askForAltText = (file) => {
@@ -34,11 +31,13 @@
   };
 
   const start = (root) => {
-    root.querySelectorAll("textarea[data-count]").forEach(count);
     root.querySelectorAll("input[type=file][data-alt]").forEach(askForAltText);
     root.querySelectorAll("[data-add-part]").forEach((button) => (button.hidden = false));
   };
   document.addEventListener("input", (event) => {
+    if (event.target.matches("textarea[data-count]")) count(event.target);
+  });
+  document.addEventListener("focusin", (event) => {
     if (event.target.matches("textarea[data-count]")) count(event.target);
   });
   document.addEventListener("change", (event) => {
@@ -56,9 +55,9 @@
     const field = next.querySelector("textarea");
     rename(field, "aria-describedby");
     rename(field, "data-count");
+    next.querySelector("[data-part]").textContent = `Part ${number} of the thread`;
     field.value = "";
     last.after(next);
-    count(field);
     field.focus();
   };
   document.addEventListener("click", (event) => {

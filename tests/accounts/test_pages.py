@@ -129,6 +129,12 @@ def test_every_page_of_a_new_bot(world: World, empty: str) -> None:
     assert {"", "settings/", "posts/", "datasets/", "runs/", "models/", "schedule/"} < set(opened)
 
 
+def test_an_address_that_only_takes_forms_says_so(world: World, full: Everything) -> None:
+    answer = client_of(world.alice).get(f"/o/acme/bots/{full.bot.pk}/queue/import/")
+    assert (answer.status_code, answer["Allow"], trouble_of(answer)) == (405, "POST", [])
+    assert "Nothing was sent" in answer.content.decode()
+
+
 def test_the_home_of_a_new_organization(world: World) -> None:
     answer = client_of(world.alice).get("/o/acme/")
     assert (answer.status_code, trouble_of(answer)) == (200, [])

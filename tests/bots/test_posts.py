@@ -17,7 +17,7 @@ from bots.services.posts import Draft
 from bots.states import PostState
 from faces.contract import OutgoingImage, OutgoingPost
 from faces.registry import FACES
-from tests.factories import PNG, World, make_bot, make_connection, make_image, make_post
+from tests.factories import PNG, World, client_of, make_bot, make_connection, make_image, make_post
 from tests.fake_platform import FakePlatform, StubKind, fake_face
 
 PICTURE = OutgoingImage(PNG, "image/png", "A red pixel")
@@ -213,3 +213,23 @@ def test_an_image_that_was_swapped_is_not_sent(world: World, monkeypatch: pytest
             file.write(PNG + b"\0")
         assert delivery.deliver_post(post.pk) == PostState.CANCELLED
     assert platform.published == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "text", "told"),
+    [
+        ("mastodon", {"max_characters": 60, "link_weight": 20}, " see https://example.org/a ", (24, 60, 0)),
+        ("bluesky", {}, "👩‍👩‍👧‍👦" * 121, (121, 300, 25)),
+        ("reddit", {}, "x" * 301, (301, 40_302, 1)),
+        ("telegram", {}, "👍" * 2049, (4098, 4096, 2)),
+        ("x", {}, "日本 example.com", (28, 280, 0)),
+        ("discord", {}, "x" * 2001, (2001, 2000, 1)),
+    ],
+)
+def test_the_composer_counts_by_the_platforms_own_counter(
+    world: World, kind: str, settings: dict[str, Any], text: str, told: tuple[int, int, int]
+) -> None:
+    with tenant(world.acme.pk):
+        bot = make_bot(make_connection(kind, settings=settings))
+    answer = client_of(world.alice).post(f"/o/acme/bots/{bot.pk}/posts/count/", {"text": text})
+    assert tuple(answer.json().values()) == told

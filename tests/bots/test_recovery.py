@@ -17,7 +17,7 @@ from accounts.tenancy import tenant
 from bots.models import Bot, Post
 from bots.services import delivery, recovery
 from bots.states import PostState
-from faces.contract import Face, FaceError, Published
+from faces.contract import Face, FaceError, Limit, Published
 from faces.registry import FACES
 from tests.factories import World, make_bot, make_connection, make_post, make_world
 from tests.fake_platform import FakePlatform, StubKind, fake_face
@@ -132,6 +132,22 @@ def test_a_platform_without_keys_is_asked_twice_and_then_a_person_decides(bot: B
 
 
 @pytest.mark.usefixtures("without_keys")
+def test_sweeps_that_overlap_do_not_ask_for_the_same_post(
+    bot: Bot, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post, look_for = _unknown(bot), recovery.look_for
+
+    def while_another_sweep_runs(asked: Post) -> Published | None:
+        monkeypatch.setattr(recovery, "look_for", look_for)
+        recovery.recover_posts()
+        return look_for(asked)
+
+    monkeypatch.setattr(recovery, "look_for", while_another_sweep_runs)
+    recovery.recover_posts()
+    assert (_state(post), platform.finds) == ("unknown", 1)
+
+
+@pytest.mark.usefixtures("without_keys")
 def test_what_appears_by_the_second_look_is_booked(bot: Bot, platform: FakePlatform) -> None:
     post = _unknown(bot)
     with clock.simulated(timezone.now()) as time:
@@ -177,3 +193,19 @@ def test_a_doorbell_that_nobody_heard_is_rung_again(bot: Bot, bells: list[Any]) 
     make_post(bot, "queued", not_before=timezone.now() + AGO)
     recovery.recover_posts()
     assert bells == [("bots.tasks.deliver_post", [str(post.organization_id), str(post.pk)])]
+
+
+def test_bells_of_one_connection_are_as_far_apart_as_its_platform_wants(
+    bot: Bot, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    face = fake_face(platform, limits=(Limit("publish", 1, 1), Limit("publish", 20, 60)))
+    monkeypatch.setitem(FACES, "fake", StubKind(face))
+    heard: list[float] = []
+    monkeypatch.setattr(
+        "accounts.doorbell.current_app.send_task",
+        lambda task, args, **options: heard.append(round(options.get("countdown", 0.0), 1)),
+    )
+    for _ in range(20):
+        make_post(bot, "queued")
+    recovery.recover_posts()
+    assert heard == [round(number * 1.1, 1) for number in range(14)]  # the rest is the next round's

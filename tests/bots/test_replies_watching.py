@@ -11,7 +11,9 @@ from accounts.clock import SimulatedClock
 from bots import tasks
 from bots.models import Bot, Incoming, ReplyRules
 from bots.services import replies, watching
+from faces import governor
 from faces.contract import FaceError, Parent, RemotePost
+from faces.models import Connection
 from faces.registry import FACES
 from tests.bots.replying import START, bot, can, look, mention, now, rules
 from tests.factories import make_connection, make_post
@@ -171,6 +173,27 @@ def test_what_a_platform_says_no_to_is_noted_and_forgotten_when_it_works_again(
     assert len(look(rules)) == 1
     rules.refresh_from_db()
     assert rules.problem == ""
+
+
+def test_what_is_read_is_paid_for_once_a_day_and_not_beyond_the_budget(
+    monkeypatch: pytest.MonkeyPatch, rules: ReplyRules, platform: FakePlatform, now: SimulatedClock
+) -> None:
+    monkeypatch.setattr(FACES["fake"].load(), "read_price", lambda self, remote_ids: 5_000 * len(remote_ids))
+    connection = rules.bot.connection
+    Connection.objects.update(daily_budget="0.01")
+    platform.inbox = [mention(1), mention(2)]
+    assert len(look(rules)) == 2
+    assert governor.spent_today(connection) == 10_000
+    platform.inbox.append(mention(3))
+    assert len(look(rules)) == 2
+    rules.refresh_from_db()
+    assert "of today's budget $0.000 is left" in rules.problem
+    assert governor.spent_today(connection) == 10_000
+    Connection.objects.update(daily_budget=None)
+    now.advance(timedelta(minutes=1))
+    Connection.objects.update(read_after=None)
+    assert len(look(rules)) == 3
+    assert governor.spent_today(connection) == 15_000  # the first two were billed already
 
 
 def test_refused_credentials_break_the_connection(monkeypatch: pytest.MonkeyPatch, bot: Bot, rules: ReplyRules) -> None:

@@ -18,6 +18,7 @@ from accounts.tenancy import tenant
 from bots import tasks
 from bots.models import Bot, Post
 from bots.services import delivery, recovery, restored, scheduling
+from bots.states import PostState
 from faces.contract import Face, Published
 from tests.factories import World, make_bot, make_connection, make_post, make_world
 from tests.fake_platform import FakePlatform
@@ -179,6 +180,21 @@ def test_a_publisher_of_the_time_before_cannot_book(bot: Bot, platform: FakePlat
     delivery.deliver_post(post.pk)
     post.refresh_from_db()
     assert (post.state, post.remote_id) == ("unknown", None)
+
+
+def test_the_fence_of_a_publisher_of_the_time_before_is_never_given_again(bot: Bot, without_keys: type[Face]) -> None:
+    post = make_post(bot, "queued")
+    before = delivery.claim(post.pk)
+    assert before is not None
+    Post.objects.update(state="queued", fence=before.fence - 1)  # the restored row knows nothing of that claim
+    _put_back(HOUR)
+    restored.keep_pulse()
+    post.refresh_from_db()
+    assert delivery.settle(post, PostState.UNKNOWN, PostState.QUEUED)
+    Post.objects.update(not_before=None)
+    again = delivery.claim(post.pk)
+    assert again is not None
+    assert again.fence > before.fence
 
 
 def test_every_organization_is_looked_at(committed: World, bot: Bot) -> None:

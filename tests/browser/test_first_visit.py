@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -106,6 +108,32 @@ def test_every_page_of_a_bot_opens(site: Site, visitor: Visitor) -> None:
         tabs.filter(has_text=name).click()
         expect(tabs.filter(has_text=name)).to_have_attribute("aria-current", "page")
         expect(page.get_by_role("heading", level=1)).to_have_count(1)
+
+
+def test_every_page_fits_a_telephone(site: Site, visitor: Visitor) -> None:
+    """From the bot's overview, one page of each kind that links lead to within the organization."""
+    page = visitor.page
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{site.address}/o/demo/")
+    page.get_by_role("link", name="Headline writer").click()
+    waiting, opened, wide = [urlsplit(page.url).path], set[str](), []
+    while waiting:
+        path = waiting.pop()
+        kind = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "*", path)
+        if kind in opened:
+            continue
+        opened.add(kind)
+        answer = page.goto(site.address + path)
+        assert answer, path
+        assert answer.ok, path
+        if page.evaluate("document.scrollingElement.scrollWidth > innerWidth"):
+            wide.append(path)
+        waiting += page.eval_on_selector_all("a[href^='/o/demo/']", "links => links.map(link => link.pathname)")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert wide == []
+    new = {"replies/rules/", "queue/", "write-ahead/", "harvests/", "retraining/"}
+    assert {f"/o/demo/bots/*/{name}" for name in new} < opened
+    assert {"/o/demo/needs-human/", "/o/demo/connections/new/x/", "/o/demo/connections/*/"} < opened
 
 
 def test_nothing_went_wrong_in_the_browser(visitor: Visitor) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from accounts import clock
 from accounts.tenancy import tenant
-from faces.contract import Face, OutgoingPost, Published
+from faces.contract import Face, OutgoingImage, OutgoingPost, Published
 from faces.models import Connection
-from tests.factories import make_organization
+from tests.factories import PNG, make_organization
 
 POST = OutgoingPost("The first post: naïve café, 日本, 👍🏽 and a link https://kilroy.example/a?b=c")
 
@@ -92,8 +92,30 @@ class FaceContract:
         assert [(post.remote_id, post.text) for post in posts] == list(zip(ids, texts, strict=True))
         assert list(face.history(clock.now() + timedelta(days=1))) == []
 
+    def test_the_parts_of_a_thread_answer_each_other(self, face: Face) -> None:
+        if not face.capabilities.can_thread:
+            pytest.skip("this platform has no threads")
+        ids = [self._publish(face, OutgoingPost("Part 1"))[0].remote_id]
+        for number in (2, 3):
+            part = OutgoingPost(f"Part {number}", reply_to=ids[-1])
+            ids.append(self._publish(face, part)[0].remote_id)
+        assert self.shown_thread(face, ids) == ["", *ids[:2]]
+
+    def shown_thread(self, face: Face, ids: list[str]) -> list[str]:
+        """What each of these posts answers, as the platform shows it."""
+        answers = {post.remote_id: post.reply_to for post in face.history(None)}
+        return [answers[remote_id] for remote_id in ids]
+
+    def test_an_image_is_published_with_its_alternative_text(self, face: Face) -> None:
+        if not face.capabilities.takes_images:
+            pytest.skip("this platform takes no images")
+        post = OutgoingPost("With an image", (OutgoingImage(PNG, "image/png", "A red pixel"),))
+        assert face.objection(post) == ""
+        assert self._publish(face, post)[0].remote_id
+
     def test_a_post_that_fits_meets_no_objection_and_one_that_does_not_is_told_why(self, face: Face) -> None:
         assert face.objection(POST) == ""
         too_long = "word " * face.capabilities.max_length
         assert face.count(too_long) > face.capabilities.max_length
         assert face.objection(OutgoingPost(too_long))
+        assert face.excess(POST.text) <= 0 < face.excess(too_long)

@@ -107,7 +107,7 @@ def test_an_owner_is_told_once(alice: Client, world: World, server: Loopback, ma
 def test_what_the_connection_is_like_stands_on_its_page(alice: Client, server: Loopback) -> None:
     connection = connect(alice, server, "canary-right")
     shown = alice.get(f"{PAGE}{connection.pk}/").content.decode()
-    assert "The account must be marked as automated: each check looks." in shown
+    assert "The account must be marked as automated, or it counts as not ready." in shown
     assert "its own posts, other accounts, mentions, comments, communities" in shown
 
 
@@ -212,14 +212,14 @@ def test_a_budget_is_set_on_the_page_and_over_the_api_and_shown_with_the_days_us
     assert (refused.status_code, b"greater than or equal to 0" in refused.content) == (400, True)
     page = alice.post(f"{PAGE}{connection.pk}/budget/", {"daily_budget": "0.50"}, follow=True).content.decode()
     assert "1 post sent, 0 readings, $0.015 spent, $0.485 left" in page
-    assert "100 × publish in 15 minutes" in page
+    assert "100 posts in 15 minutes" in page
     address = f"/api/v1/organizations/acme/connections/{connection.pk}/"
     assert alice.get(f"{address}today/").json() == {
         "published": 1,
         "read": 0,
         "spent": 0.015,
         "left": 0.485,
-        "allows": ["100 × publish in 15 minutes"],
+        "allows": ["100 posts in 15 minutes"],
     }
     assert alice.post(f"{address}budget/", {"daily_budget": None}, "application/json").json()["daily_budget"] is None
     with tenant(world.acme.pk):

@@ -125,6 +125,26 @@ def test_a_post_is_billed_once_a_day(connection: Connection, time: SimulatedCloc
     assert [str(row.day) for row in BilledRead.objects.all()] == ["2026-05-05"]
 
 
+def test_posts_that_nobody_knows_yet_are_read_only_while_the_budget_lasts_and_paid_for_once(
+    connection: Connection, time: SimulatedClock
+) -> None:
+    connection.daily_budget = Decimal("0.030")
+    connection.save()
+    assert governor.wait_to_read(connection, 3) is None
+    governor.pay(connection, ["a", "b", "c"])
+    governor.pay(connection, ["c", "d"])
+    assert governor.spent_today(connection) == 20_000
+    wait = governor.wait_to_read(connection, 3)
+    assert wait is not None
+    assert (wait.until, wait.reason) == (
+        datetime(2026, 5, 5, tzinfo=UTC),
+        "This would cost $0.015, and of today's budget $0.010 is left.",
+    )
+    assert governor.wait_to_read(connection, 2) is None
+    assert governor.wait_to_read(connection, 2, reserve=1) is not None
+    assert governor.calls_today(connection) == {"read": 2}
+
+
 def test_counts_that_nobody_asks_for_are_forgotten(connection: Connection, time: SimulatedClock) -> None:
     governor.admit(connection, "publish")
     time.advance(timedelta(days=30))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -81,6 +84,26 @@ def test_an_answer_that_proves_nothing_leaves_the_outcome_open(api: Api, server:
 def test_a_slow_answer_leaves_the_outcome_open(api: Api, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "TOTAL_SECONDS", -1.0)
     assert refused(api).sent
+
+
+def test_an_answer_that_comes_drop_by_drop_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "TOTAL_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            client, _ = listener.accept()
+            with client, contextlib.suppress(OSError):
+                client.recv(65_536)
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+                for _ in range(100):
+                    client.sendall(b" ")
+                    time.sleep(0.05)
+
+        threading.Thread(target=drip, daemon=True).start()
+        begun = time.monotonic()
+        error = refused(Api("Example", f"http://127.0.0.1:{listener.getsockname()[1]}", requests.Session()))
+    assert error.sent
+    assert time.monotonic() - begun < 2.0
 
 
 def test_an_answer_without_end_is_cut_off(api: Api, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,7 +163,7 @@ def test_the_platforms_limit_is_counted_as_the_platform_counts(
     limit = engine.samplers[0].asked[0].limit
 
     assert limit is not None
-    assert (limit.maximum, limit.count("four")) == (bot.connection.capabilities.max_length, 4)
+    assert (limit.maximum, limit.count("four")) == (0, 4 - bot.connection.capabilities.max_length)
 
 
 def test_what_comes_meanwhile_joins(

@@ -13,13 +13,14 @@ from django.core.exceptions import ValidationError
 from accounts import clock
 from accounts.models import AuditEntry
 from bots.models import Bot
-from faces.contract import FaceError, Parent, RemotePost
+from faces import governor
+from faces.contract import FaceError, Limit, Parent, RemotePost
 from faces.models import Connection
 from faces.registry import FACES
 from tests.factories import make_bot, make_connection, make_run
 from tests.fake_platform import FakePlatform, StubKind, fake_face
 from training.models import Dataset, Example, Harvest
-from training.services import datasets, harvests
+from training.services import datasets, harvests, runs
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -182,6 +183,48 @@ def test_a_long_history_is_read_in_turns(
     assert asked[1][0] == remote(1).at  # no overlap in the middle of a reading
 
 
+def test_a_history_is_read_as_far_as_the_days_budget_goes_and_goes_on_the_next_day(
+    talker: Bot, platform: FakePlatform, asked: list[Any], now: clock.SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harvests, "BATCH", 2)
+    monkeypatch.setattr(FACES["fake"].load(), "read_price", lambda self, remote_ids: 5_000 * len(remote_ids))
+    Connection.objects.update(daily_budget="0.02")
+    platform.posts = [remote(n) for n in range(5)]
+    harvest = read(harvests.create_harvest(talker, Connection.objects.get(pk=talker.connection_id)))
+    assert (len(texts(harvest)), harvest.last_at) == (4, None)
+    assert harvest.problem == "This would cost $0.010, and of today's budget $0.000 is left."
+    assert harvest.next_at == datetime(2026, 3, 3, tzinfo=UTC)
+    assert governor.spent_today(talker.connection) == 20_000
+    now.advance(timedelta(days=1))
+    assert read(harvest).problem == ""
+    assert texts(harvest) == [f"Words of post {n}" for n in range(5)]
+
+
+def test_the_platforms_limit_of_reading_calls_is_kept(
+    talker: Bot, platform: FakePlatform, asked: list[Any], now: clock.SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harvests, "BATCH", 2)
+    can = replace(FACES["fake"].load().capabilities, limits=(Limit("read", 2, 600),))
+    monkeypatch.setattr(FACES["fake"].load(), "capabilities", can)
+    platform.posts = [remote(n) for n in range(6)]
+    harvest = read(harvests.create_harvest(talker, talker.connection))
+    assert (len(texts(harvest)), harvest.problem) == (4, "Fake allows 2 calls in 600 seconds.")
+    assert harvest.next_at is not None
+    now.advance(harvest.next_at - now.current)
+    assert (read(harvest).problem, len(texts(harvest))) == ("", 6)
+
+
+def test_a_limit_that_the_platform_tells_in_between_costs_nothing_of_what_came_before(
+    talker: Bot, platform: FakePlatform, asked: list[Any], now: clock.SimulatedClock
+) -> None:
+    platform.posts = [remote(1), replace(remote(2), text="THE PLATFORM FAILS")]
+    platform.answers = [FaceError("Too many calls.", permanent=False, retry_after=3600.0)]
+    harvest = read(harvests.create_harvest(talker, talker.connection))
+    assert (texts(harvest), harvest.since) == (["Words of post 1"], remote(1).at)
+    assert harvest.next_at == now.current + timedelta(hours=1)
+    assert Connection.objects.get(pk=talker.connection_id).read_after == harvest.next_at
+
+
 def test_several_accounts_are_read_into_datasets_of_their_own(
     talker: Bot, platform: FakePlatform, asked: list[Any]
 ) -> None:
@@ -212,6 +255,9 @@ def test_a_permission_that_is_taken_back_ends_reading_and_learning(
     platform.posts = [remote(1)]
     harvest = read(harvests.create_harvest(talker, talker.connection))
     Connection.objects.update(may_learn=False)
+    with pytest.raises(ValidationError, match="may_learn"):  # also before the harvest has noticed
+        runs.start_finetune(talker, Dataset.objects.get())
+    assert AuditEntry.objects.filter(action="run.refused").count() == 1
     now.advance(timedelta(days=2))
     platform.posts.append(remote(2))
     assert "Nobody has recorded" in read(harvest).problem

@@ -92,7 +92,8 @@ def test_a_file_is_previewed_and_added(alice: Client, bot: Bot, moderator: Clien
     assert "The text repeats itself." in shown
     assert not Post.objects.exists()
     added = say(alice, bot, "queue/import/", lines=lines, add="1", approve="on")
-    assert "2 posts added, 1 of them approved. 1 wait for review." in added
+    assert "2 posts added, 1 approved. 1 waits for review." in added
+    assert "Nothing was added" in say(alice, bot, "queue/import/", lines=lines, add="1")
     assert "Choose a file, or paste the posts." in say(alice, bot, "queue/import/", 400)
     assert "no UTF-8" in say(alice, bot, "queue/import/", 400, file=SimpleUploadedFile("posts.txt", b"\xff"))
     assert moderator.post(f"/o/acme/bots/{bot.pk}/queue/import/", {"lines": "x"}).status_code == 403

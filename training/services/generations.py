@@ -186,7 +186,7 @@ def _request(generation: Generation) -> TextRequest:
         key=str(generation.pk),
         prompts=(generation.prompt,) * generation.count,
         params=configs.sampling(generation.params),
-        limit=LengthLimit(connection.capabilities.max_length, connection.face.count),
+        limit=LengthLimit(0, connection.face.excess),
         owner=str(generation.organization_id),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -19,6 +20,8 @@ from accounts.doorbell import ring
 from accounts.tenancy import tenant
 from bots import live
 from bots.models import Bot
+from bots.services import scores
+from faces import governor
 from faces.contract import FaceError, RemotePost
 from faces.models import Connection
 from faces.services import mark_broken
@@ -198,7 +201,8 @@ def read_harvest(harvest_id: UUID | str) -> int:
         if _in_use(harvest.dataset_id):
             reading.end(TROUBLE, IN_USE)
             return 0
-        reading.run(harvest.connection.face.history(_beginning(harvest), harvest.account))
+        if reading.may_read():
+            reading.run(harvest.connection.face.history(_beginning(harvest), harvest.account))
     except FaceError as error:
         _stumble(reading, error)
     except Exception:  # a fault of ours with one account must not be silent, nor end the others' harvests
@@ -230,6 +234,7 @@ def _refuse(harvest: Harvest) -> None:
 
 def _stumble(reading: _Reading, error: FaceError) -> None:
     harvest = reading.harvest
+    governor.told_to_wait(harvest.connection, "read", error)
     if error.credentials:
         mark_broken(harvest.connection, str(error))
     usual = timedelta(minutes=harvest.every_minutes)
@@ -252,14 +257,44 @@ class _Reading:
     def run(self, posts: Iterable[RemotePost]) -> None:
         """Store the posts, oldest first, until they end, the time is up or the lease is lost."""
         ends_at, stream = time.monotonic() + SLICE_SECONDS, iter(posts)
-        while batch := list(islice(stream, BATCH)):
+        while batch := self._next(stream):
             if not self._store(batch):
                 return
-            if len(batch) == BATCH and time.monotonic() >= ends_at:
+            if len(batch) < BATCH:
+                break
+            if time.monotonic() >= ends_at:
                 if self._book(timedelta(0), last_at=None):
                     ring(READ, self.harvest.organization_id, self.harvest.pk)
                 return
+            if not self.may_read(last_at=None):
+                return
         self._book(timedelta(minutes=self.harvest.every_minutes), last_at=clock.now())
+
+    def may_read(self, **fields: datetime | None) -> bool:
+        """Whether the platform's limits and the day's budget leave room for another batch, which is counted then; else
+        the turn ends, and goes on when they do.
+        """
+        connection = self.harvest.connection
+        calls = math.ceil(BATCH / connection.capabilities.batch)
+        reserve = scores.still_to_publish(connection)
+        wait = governor.wait_to_read(connection, BATCH, calls=calls, reserve=reserve)
+        if wait is not None:
+            self._book(max(wait.until - clock.now(), timedelta(seconds=1)), wait.reason, **fields)
+        return wait is None
+
+    def _next(self, stream: Iterator[RemotePost]) -> list[RemotePost]:
+        """The next batch, paid for. What came before the platform failed is stored first."""
+        batch: list[RemotePost] = []
+        try:
+            for post in islice(stream, BATCH):
+                batch.append(post)
+        except FaceError:
+            if batch:
+                self._store(batch)
+            raise
+        finally:
+            governor.pay(self.harvest.connection, [post.remote_id for post in batch])
+        return batch
 
     def end(self, wait: timedelta, problem: str) -> None:
         """Break off, with words for people, and try again after `wait`."""

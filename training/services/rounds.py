@@ -161,7 +161,7 @@ def _input(run: Run, config: OnlineRunConfig, number: int, last: Round | None, s
         decisions=history.decisions(run.bot),
         stable=_folder(speakers.stable) if on_trial else None,
         stable_posts=wanted - baseline - policy_posts,
-        limit=LengthLimit(connection.capabilities.max_length, connection.face.count),
+        limit=LengthLimit(0, connection.face.excess),
     )
 
 

@@ -21,7 +21,7 @@ from accounts.doorbell import ring
 from bots import live
 from bots.models import Bot
 from training import configs
-from training.models import Dataset, ModelVersion, Run, RunDataset
+from training.models import Dataset, Harvest, ModelVersion, Run, RunDataset
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def _check_sources(bot: Bot, weights: Mapping[Dataset, float]) -> None:
             raise ValidationError(
                 {"dataset": f"The weight of “{dataset}” must be above 0 and at most {MOST_WEIGHT:g}."}
             )
-        if not dataset.may_learn:
+        if not dataset.may_learn or Harvest.objects.filter(dataset=dataset, connection__may_learn=False).exists():
             # Outside of any transaction of ours: the refusal must not take its line in the log back with it.
             audit.record("run.refused", dataset, after={"reason": "may_learn is off"})
             raise ValidationError(

@@ -150,6 +150,9 @@ class BlueskyFace(Face):
     def count(self, text: str) -> int:
         return counting.graphemes(text)
 
+    def excess(self, text: str) -> int:
+        return max(super().excess(text), len(text.encode()) - MOST_BYTES)
+
     def objection(self, post: OutgoingPost) -> str:
         if objection := unsendable(post.text) or super().objection(post):
             return objection

@@ -142,6 +142,9 @@ class RedditFace(Face):
             return None
         return remote(thing, self._above([thing])[remote_id], self._me)
 
+    def excess(self, text: str) -> int:
+        return rules.excess(text, self.connection.settings)
+
     def objection(self, post: OutgoingPost) -> str:
         return rules.objection(post, self.connection.settings)
 

@@ -40,6 +40,13 @@ def title_and_body(text: str) -> tuple[str, str]:
     return title.strip(), body.strip()
 
 
+def excess(text: str, settings: Mapping[str, Any]) -> int:
+    """By how much a new post's title or body is too long, also as its beginning; 0 or less when both fit."""
+    title, body = title_and_body(text)
+    most = 0 if settings.get("body_policy") == "notAllowed" else settings.get("body_max") or BODY
+    return max(len(title) - (settings.get("title_max") or TITLE), len(body) - most)
+
+
 def objection(post: OutgoingPost, settings: Mapping[str, Any]) -> str:
     """Why Reddit, or the subreddit as it was last read, would not take this; empty when it would."""
     if post.images:

@@ -6,10 +6,12 @@ import base64
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
+from itertools import islice
 from typing import Any
 
+from accounts import clock
 from faces import counting
 from faces.contract import (
     Capabilities,
@@ -43,6 +45,10 @@ from faces.oauth import fresh_secrets
 PAGE = 100
 MOST_PAGES = 32
 """X keeps 3,200 posts of a timeline."""
+SECOND = timedelta(seconds=1)
+FIRST_DAY = datetime(2010, 11, 6, 0, 0, 1, tzinfo=UTC)
+"""Before it, X's interface lists nothing."""
+FIRST_SPAN, SHORTEST_SPAN, LONGEST_SPAN = timedelta(days=30), timedelta(hours=1), timedelta(days=365)
 MOST_PARENTS = 10
 PREPARING_SECONDS = 9.0
 """Renewing the token and uploading images must leave the request that publishes its 20 of a publisher's 30 seconds."""
@@ -134,7 +140,7 @@ class XFace(Face):
 
     def history(self, since: datetime | None, account: str = "") -> Iterable[RemotePost]:
         user_id = self._id_of(account) if account else self._user_id
-        return [self._known.remote(post) for post in self._timeline(user_id, since)][::-1]
+        return (self._known.remote(post) for post in self._written(user_id, since))
 
     def inbox(self, since: datetime | None, community: str = "") -> Iterable[RemotePost]:
         mentions = list(self._pages(self._client.get_users_mentions, self._user_id, since))
@@ -266,8 +272,29 @@ class XFace(Face):
         post: Json | None = answer.get("data") or (None if is_missing(problems[0]) else problems[0])
         return post
 
-    def _timeline(self, user_id: str, since: datetime | None) -> Iterator[Json]:
-        return self._pages(self._client.get_users_tweets, user_id, since, exclude=["retweets"])
+    def _timeline(self, user_id: str, since: datetime | None, **how: Any) -> Iterator[Json]:
+        return self._pages(self._client.get_users_tweets, user_id, since, exclude=["retweets"], **how)
+
+    def _written(self, user_id: str, since: datetime | None) -> Iterator[Json]:
+        """A timeline's posts, oldest first. X lists the newest first, so one span of time is read after the other, each
+        of a page at most: whoever is stopped has all that is older, and has paid for little else.
+        """
+        start, span, now = (since or FIRST_DAY).replace(microsecond=0), FIRST_SPAN, clock.now()
+        while True:
+            stop = start + span
+            is_last = stop >= now  # it has no end
+            listed = self._timeline(user_id, start, **({} if is_last else {"end_time": stop}))
+            within = (post for post in listed if is_last or _written_at(post) < stop)
+            found = list(islice(within, PAGE))
+            if len(found) == PAGE and span > SHORTEST_SPAN:  # there may be more: read only as long as a page lasts
+                lasted = min(stop, now) - _written_at(found[-1])
+                span = max(SHORTEST_SPAN, min(span / 4, lasted) // SECOND * SECOND)
+                continue
+            found += within
+            yield from reversed(found)
+            if is_last:
+                return
+            start, span = stop, span if len(found) > PAGE // 4 else min(2 * span, LONGEST_SPAN)
 
     def _pages(self, call: Callable[..., Any], user_id: str, since: datetime | None, **how: Any) -> Iterator[Json]:
         """What a timeline holds since then, newest first."""
@@ -276,7 +303,7 @@ class XFace(Face):
             answer = call(user_id, max_results=PAGE, start_time=since, pagination_token=token, **READ, **how)
             self._known.learn(answer)
             for post in answer.get("data") or ():
-                if since is None or datetime.fromisoformat(post["created_at"]) >= since:
+                if since is None or _written_at(post) >= since:
                     yield post
             token = (answer.get("meta") or {}).get("next_token")
             if not token:
@@ -291,6 +318,10 @@ def _one(answer: Json, what: str) -> Json:
     problems = answer.get("errors") or [{}]
     told = problems[0].get("detail") or "its answer names none."
     raise FaceError(f"X shows no such {what}: {told}", permanent=bool(answer.get("errors")))
+
+
+def _written_at(post: Json) -> datetime:
+    return datetime.fromisoformat(post["created_at"])
 
 
 def _subject(problem: Json) -> Any:

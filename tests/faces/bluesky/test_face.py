@@ -22,6 +22,11 @@ from tests.factories import PNG
 
 PUT = "/xrpc/com.atproto.repo.putRecord"
 ME, BOB = did_of("kilroy.test"), did_of("bob.test")
+IMAGE = OutgoingImage(PNG, "image/png", "A red pixel")
+OTHER_WRITES: dict[str, Callable[[BlueskyFace], Any]] = {
+    "uploadBlob": lambda face: face.publish(OutgoingPost("Hello", (IMAGE,)), new_key()),
+    "deleteRecord": lambda face: face.delete(f"at://{ME}/app.bsky.feed.post/3lcxxxxxxxx22"),
+}
 
 
 def _say(network: FakeBluesky, handle: str, text: str, to: str = "", minutes: int = 0, **more: Any) -> str:
@@ -145,6 +150,17 @@ def test_one_attempt_is_one_request_and_says_what_it_proves(
     assert server.count("POST", PUT) == 1
 
 
+@pytest.mark.parametrize("method", OTHER_WRITES)
+@pytest.mark.parametrize("status", [500, 502, 503, 408, 429, 400, 302, 0])
+def test_other_writes_are_one_request_too(
+    face: BlueskyFace, network: FakeBluesky, server: Loopback, method: str, status: int
+) -> None:
+    network.refuse[f"com.atproto.repo.{method}"] = Reply(status) if status else Reply(cut=True)
+    with pytest.raises(FaceError):
+        OTHER_WRITES[method](face)
+    assert (server.count("POST", f"/xrpc/com.atproto.repo.{method}"), server.count("POST", PUT)) == (1, 0)
+
+
 def test_a_replay_whose_first_result_cannot_be_read_stays_unknown(face: BlueskyFace, network: FakeBluesky) -> None:
     key = new_key()
     face.publish(OutgoingPost("Hello"), key)
@@ -174,6 +190,7 @@ def test_what_is_too_long_is_known_before_and_refused_there(face: BlueskyFace) -
     assert "301 characters" in face.objection(OutgoingPost("x" * 301))
     assert "bytes" in face.objection(OutgoingPost(family * 121))
     assert face.objection(OutgoingPost(family * 120)) == ""
+    assert [face.excess(text) for text in ("x" * 301, family * 120, family * 121)] == [1, 0, 25]
     assert "1 MB" in face.objection(OutgoingPost("x", (OutgoingImage(b"x" * 1_000_001, "image/png", "x"),)))
     with pytest.raises(FaceError, match="grapheme too big") as caught:
         face.publish(OutgoingPost("x" * 301), new_key())
@@ -319,3 +336,13 @@ def test_an_answer_that_lacks_what_was_asked_is_an_error_and_not_nothing(
     with pytest.raises(FaceError) as caught:
         verb(face, uri)
     assert not caught.value.permanent
+
+
+def test_a_post_is_as_old_as_the_earlier_of_what_its_author_and_its_server_say(
+    face: BlueskyFace, network: FakeBluesky
+) -> None:
+    for name, minutes in (("dated ahead", 90), ("dated back", -90)):
+        _say(network, "bob.test", name, minutes=minutes)
+    at = {post.text: post.at - clock.now() for post in face.history(None, "bob.test")}
+    assert abs(at["dated ahead"]) < timedelta(minutes=1)
+    assert abs(at["dated back"] + timedelta(minutes=90)) < timedelta(minutes=1)

@@ -37,6 +37,10 @@ def _marked(text: str) -> list[tuple[str, str]]:
         ("https://example.org/@bob.test/#top", [("https://example.org/@bob.test/#top",) * 2]),
         ("#one, #zwölf! #3 #c3po#x a#b ##", [("#one", "one"), ("#zwölf", "zwölf"), ("#c3po", "c3po")]),
         ("#" + "x" * 65, []),
+        (
+            "#a(@bob.test #xhttps://b.example",
+            [("#a(@bob.test", "a(@bob.test"), ("#xhttps://b.example", "xhttps://b.example")],
+        ),
         ("日本語 #日本語", [("#日本語", "日本語")]),
         ("@bob.test #b @bob.test", [("@bob.test", "did:plc:bob"), ("#b", "b"), ("@bob.test", "did:plc:bob")]),
     ],

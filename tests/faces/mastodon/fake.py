@@ -89,6 +89,10 @@ class FakeMastodon:
             case "GET", ["statuses", remote_id]:
                 found = [status for status in self.statuses if status["id"] == remote_id]
                 return Reply(data=found[0]) if found else Reply(404, {"error": "Record not found"})
+            case "DELETE", ["statuses", remote_id]:
+                found = [status for status in self.statuses if status["id"] == remote_id and _is_of(status, me)]
+                self.statuses = [status for status in self.statuses if status not in found]
+                return Reply(data=found[0]) if found else Reply(404, {"error": "Record not found"})
         return Reply(404, {"error": "Not found"})
 
     def _publish(self, me: dict[str, Any], request: Request) -> Reply:
@@ -111,6 +115,10 @@ class FakeMastodon:
 
     def _key(self, request: Request) -> tuple[str, str]:
         return _token(request), request.headers.get("idempotency-key", "")
+
+
+def _is_of(status: dict[str, Any], account: dict[str, Any]) -> bool:
+    return bool(status["account"]["id"] == account["id"])
 
 
 def _token(request: Request) -> str:

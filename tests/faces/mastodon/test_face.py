@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -69,15 +70,26 @@ def test_one_key_twice_leaves_one_post(face: MastodonFace, instance: Instance, s
     assert server.count("POST", "/api/v1/statuses") == 2
 
 
+FAILURES = [*(Reply(status, {"error": "no"}) for status in (500, 502, 503, 429, 422, 408, 302)), Reply(cut=True)]
+FAILURES.append(Reply(raw=b"<html>Maintenance</html>"))
+IMAGE = OutgoingImage(PNG, "image/png", "A red pixel")
+WRITES: dict[tuple[str, str], Callable[[MastodonFace], Any]] = {
+    ("POST", "/api/v1/statuses"): lambda face: face.publish(OutgoingPost("Hello"), "key"),
+    ("POST", "/api/v2/media"): lambda face: face.publish(OutgoingPost("Hello", (IMAGE,)), "key"),
+    ("DELETE", "/api/v1/statuses/5"): lambda face: face.delete("5"),
+}
+
+
+@pytest.mark.parametrize("write", WRITES, ids=" ".join)
 def test_one_attempt_is_one_request_whatever_the_answer(
-    face: MastodonFace, instance: Instance, server: Loopback
+    face: MastodonFace, instance: Instance, server: Loopback, write: tuple[str, str]
 ) -> None:
-    for status in (500, 502, 503, 429, 422, 408):
+    for reply in FAILURES:
         server.requests.clear()
-        instance.refuse["POST", "/api/v1/statuses"] = Reply(status, {"error": "no"})
+        instance.refuse[write] = reply
         with pytest.raises(FaceError):
-            face.publish(OutgoingPost("Hello"), "key")
-        assert len(server.requests) == 1
+            WRITES[write](face)
+        assert [(request.method, request.path) for request in server.requests] == [write], reply
 
 
 def test_a_reply_with_an_image(face: MastodonFace, instance: Instance, server: Loopback) -> None:

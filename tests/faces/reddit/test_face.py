@@ -197,6 +197,13 @@ def test_what_reddit_could_never_take_is_said_before_it_is_asked(
     assert face.objection(post) == str(failure.value)
 
 
+def test_a_text_is_too_long_where_its_title_or_its_body_is(face: RedditFace) -> None:
+    texts = ["", "x" * 300, "x" * 301, "Title\n" + "x" * 40_000, "Title\n" + "x" * 40_001]
+    assert [face.excess(text) > 0 for text in texts] == [False, False, True, False, True]
+    face.connection.settings |= {"title_max": 50, "body_policy": "notAllowed"}
+    assert [face.excess(text) for text in ("x" * 50, "x" * 51, "Title\nab")] == [0, 1, 2]
+
+
 def test_what_it_takes_is_no_objection(face: RedditFace) -> None:
     whole = "x" * 300 + "\n\n" + "y" * 40_000
     assert face.objection(OutgoingPost(whole)) == ""

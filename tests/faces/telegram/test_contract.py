@@ -20,7 +20,8 @@ from tests.faces.telegram.fake import CHANNEL, TOKEN, FakeTelegram
 class TestTelegramFace(FaceContract):
     @pytest.fixture
     def telegram(self) -> FakeTelegram:
-        return FakeTelegram()
+        self.platform = FakeTelegram()
+        return self.platform
 
     @pytest.fixture
     def connection(self, organization: None, settings: Settings, telegram: FakeTelegram) -> Iterator[Connection]:
@@ -38,6 +39,13 @@ class TestTelegramFace(FaceContract):
         assert face.metrics([published.remote_id])[published.remote_id] is not None
         face.delete(published.remote_id)
         face.delete(published.remote_id)  # deleting what is gone is not an error
+
+    def shown_thread(self, face: Face, ids: list[str]) -> list[str]:
+        """As the chat shows it: a bot is not told of its own messages."""
+        by_number = {int(remote_id.split(":")[1]): remote_id for remote_id in ids}
+        messages = [self.platform.messages[CHANNEL][number] for number in by_number]
+        answered = [message.get("reply_to_message", {}).get("message_id") for message in messages]
+        return [by_number.get(number, "") for number in answered]
 
     def test_history_is_the_own_posts_oldest_first(  # type: ignore[override]
         self, face: Face, telegram: FakeTelegram

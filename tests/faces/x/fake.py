@@ -272,9 +272,9 @@ class FakeX:
         start = request.query.get("start_time", ["2010-11-06T00:00:00Z"])[0]
         if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", start):
             raise invalid("The `start_time` query parameter value is not a valid RFC3339 time")
-        newest = sorted(
-            (p for p in posts if p["created_at"] >= start.replace("Z", ".000Z")), key=lambda p: -int(p["id"])
-        )
+        end = request.query.get("end_time", ["9999-12-31T00:00:00Z"])[0]
+        span = [moment.replace("Z", ".000Z") for moment in (start, end)]
+        newest = sorted((p for p in posts if span[0] <= p["created_at"] <= span[1]), key=lambda p: -int(p["id"]))
         offset = int(request.query.get("pagination_token", ["0"])[0])
         size = min(self.page, int(request.query.get("max_results", ["10"])[0]))
         found = newest[offset : offset + size]

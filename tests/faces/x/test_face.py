@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from accounts import clock
 from faces.contract import FaceError, OutgoingImage, OutgoingPost
 from faces.kinds.x import face as module
 from faces.kinds.x.face import XFace
@@ -194,6 +195,24 @@ def test_history_is_oldest_first_over_all_pages_without_reposts(face: XFace, x: 
     assert [post.text for post in face.history(None)] == [f"Post {n} & more" for n in range(5)]
     since = NOW + timedelta(minutes=3, microseconds=5)
     assert [post.text[:6] for post in face.history(since)] == ["Post 3", "Post 4"]
+
+
+def test_a_long_history_is_read_in_spans_so_that_what_is_older_is_had_and_paid_for_first(
+    face: XFace, x: FakeX, server: Loopback
+) -> None:
+    start = clock.now() - timedelta(days=900)
+    for number in range(450):
+        x.add_post("kilroy", f"Post {number}", start + timedelta(hours=number))
+    posts = iter(face.history(None))
+    first = [next(posts).text for _ in range(100)]
+    asked = x.requests["GET", "/2/users/11/tweets"]
+    assert first == [f"Post {n}" for n in range(100)]
+    server.answer = lambda request: Reply(429, {}, {"retry-after": "900"})
+    with pytest.raises(FaceError):
+        list(posts)
+    server.answer = x.answer
+    assert [post.text for post in face.history(start + timedelta(hours=99))] == [f"Post {n}" for n in range(99, 450)]
+    assert asked < 40  # fourteen years without a post included
 
 
 def test_another_accounts_posts_can_be_read(face: XFace, x: FakeX) -> None:
