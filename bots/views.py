@@ -139,6 +139,9 @@ def schedule(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
     bot = bot_or_404(bot_id)
     current = Schedule.objects.filter(bot=bot).first()
     form = ScheduleForm(request.POST or None, initial=_schedule_initial(current))
+    if not request.membership.allows("schedule_edit"):
+        for field in form.fields.values():
+            field.disabled = True
     preview: list[Any] = []
     if request.method == "POST":
         if not request.membership.allows("schedule_edit"):

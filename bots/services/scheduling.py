@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -18,7 +18,7 @@ from bots import live, slots
 from bots.faults import point
 from bots.models import Bot, Post, Schedule
 from bots.services import threads
-from bots.states import IllegalTransition, PostState
+from bots.states import IllegalTransition, PostState, check
 
 AHEAD = timedelta(hours=48)
 """How far ahead slots are given out."""
@@ -154,16 +154,20 @@ def _queue_due_of(bot_id: object, now: datetime) -> int:
     if posts:
         transaction.on_commit(partial(point, "after_queue"))  # before the doorbells below
     late = _sent_late(missed, now)
-    for post in posts:
-        if post in missed and post is not late:
-            post.move(PostState.APPROVED)
-            post.slot_utc = post.schedule = None
-            post.save(update_fields=["state", "slot_utc", "schedule", "updated_at"])
-            continue
-        post.move(PostState.QUEUED)
-        post.save(update_fields=["state", "updated_at"])
-        ring("bots.tasks.deliver_post", post.organization_id, post.pk)
-    return len(posts) - len(missed) + (late is not None)
+    back = {post.pk for post in missed if post is not late}
+    due = [post.pk for post in posts if post.pk not in back]
+    _move(back, PostState.APPROVED, slot_utc=None, schedule=None)
+    _move(due, PostState.QUEUED)
+    for post_id in due:
+        ring("bots.tasks.deliver_post", posts[0].organization_id, post_id)
+    return len(due)
+
+
+def _move(post_ids: Collection[object], new: PostState, **fields: object) -> None:
+    """A step of scheduled posts that are locked."""
+    check(PostState.SCHEDULED, new)
+    if post_ids:
+        Post.objects.filter(pk__in=post_ids).update(state=new, updated_at=clock.now(), **fields)
 
 
 def _sent_late(missed: list[Post], now: datetime) -> Post | None:
