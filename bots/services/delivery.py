@@ -11,7 +11,6 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -63,8 +62,6 @@ def deliver_post(post_id: UUID | str) -> str | None:
     if post is None:
         return None
     point("after_claim")
-    if hold := _reason_to_hold(post):
-        return _put_back(post, *hold)
     try:
         content = outgoing(post)
     except Exception as error:  # the storage of images has errors of its own kinds; nothing was sent yet
@@ -75,10 +72,11 @@ def deliver_post(post_id: UUID | str) -> str | None:
         settle(post, PostState.LEASED, PostState.CANCELLED, last_error=told, slot_utc=None)
         log.error("post %s: content differs from what was approved; cancelled", post.pk)
         return PostState.CANCELLED
+    claimed, post = post, _read(post.pk)  # as late as can be: reading images may have taken long
+    if post.fence != claimed.fence:
+        return None
     content = threads.addressed(post, content)
-    if content.images and (hold := _reason_to_hold(_read(post.pk))):  # reading them may have taken long
-        return _put_back(post, *hold)
-    if hold := _beyond_means(post, content):
+    if hold := _reason_to_hold(post) or _beyond_means(post, content):
         return _put_back(post, *hold)
     with deadman.armed():
         point("before_intent")
@@ -109,7 +107,7 @@ def claim(post_id: UUID | str) -> Post | None:
         owner=f"{socket.gethostname()}:{os.getpid()}",
         lease_until=Now() + LEASE,
     )
-    return _read(post_id) if taken else None
+    return Post.objects.get(pk=post_id) if taken else None
 
 
 def _read(post_id: UUID | str) -> Post:
@@ -227,7 +225,7 @@ def settle(
         fields["not_before"] = Now() + QUIESCENCE
 
     def step() -> bool:
-        with transaction.atomic() if line else nullcontext():  # one statement is its own transaction
+        with transaction.atomic():
             moved = Post.objects.filter(pk=post.pk, fence=post.fence, state=old).update(
                 state=new, updated_at=clock.now(), **fields
             )

@@ -188,6 +188,7 @@ def test_an_unknown_part_is_looked_for_as_the_reply_that_it_was(
         return [Published("found", "", START)]
 
     monkeypatch.setattr(FACES["fake"].load(), "find", find)
+    Post.objects.filter(pk=second.pk).update(not_before=None)  # it has rested
     assert recovery.reconcile(Post.objects.get(pk=second.pk)) is True
     assert asked == ["fake-1"]
 
