@@ -20,7 +20,7 @@ from tests.bench.measurement import Measurement
 
 POSTS, BOTS, GOAL = int(os.environ.get("BENCH_PUBLISHING_POSTS", "2000")), 40, 200.0
 RATE, SECONDS, LATEST = 50, 30, 5.0
-PROCESSES = int(os.environ.get("BENCH_PUBLISHING_PROCESSES", "2"))
+PROCESSES = int(os.environ.get("BENCH_PUBLISHING_PROCESSES", "4"))
 """Of one worker; `up` starts it with as many as are the default here."""
 
 
