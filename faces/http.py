@@ -144,13 +144,7 @@ def unreachable(platform: str, error: BaseException) -> FaceError:
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that the platform asked us to wait: `Retry-After` (seconds or a date) or a rate limit's reset time."""
-    for name in (
-        "retry-after",
-        "x-ratelimit-reset-after",
-        "x-ratelimit-reset",
-        "ratelimit-reset",
-        "x-rate-limit-reset",
-    ):
+    for name in RESET_HEADERS:
         value = headers.get(name, "").strip()
         if not value:
             continue
