@@ -64,6 +64,16 @@ class Organization(models.Model):
     paused_at = models.DateTimeField(
         null=True, blank=True, help_text="While set, nothing of this organization is published."
     )
+    demands_mfa = models.BooleanField(
+        "demand a second factor",
+        default=False,
+        help_text="Members without a second factor are kept out until they add one.",
+    )
+    plan = models.CharField(max_length=20, default="open", help_text="Which quotas hold (accounts/plans.py).")
+    quotas = models.JSONField(
+        default=dict, blank=True, help_text="Quotas that differ from the plan's: name → amount, or null for none."
+    )
+    deletion_requested_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
@@ -113,6 +123,35 @@ class Membership(TenantModel):
         return permissions_of(self.role)
 
 
+class Invitation(TenantModel):
+    """A place in an organization, offered by e-mail. The link's secret is stored as a SHA-256."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    email = models.EmailField("e-mail address")
+    role = models.CharField(max_length=10, choices=Role.choices)
+    sha256 = models.CharField(max_length=64, unique=True, editable=False)
+    invited_by = models.CharField(max_length=200, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                "organization",
+                Lower("email"),
+                condition=models.Q(accepted_at=None, revoked_at=None),
+                name="invitation_open_once",
+            ),
+            models.CheckConstraint(condition=models.Q(role__in=Role.values), name="invitation_role"),
+        ]
+        ordering = ["-created_at", "-id"]
+
+    def __str__(self) -> str:
+        return f"{self.email} ({self.role})"
+
+
 class ApiToken(TenantModel):
     """A key for programs: shown once, stored as a SHA-256, bound to a membership and never able to do more than it."""
 
@@ -121,6 +160,11 @@ class ApiToken(TenantModel):
     name = models.CharField(max_length=80)
     prefix = models.CharField(max_length=12)
     sha256 = models.CharField(max_length=64, unique=True, editable=False)
+    scopes = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="The permissions that it carries, of those of its person's role; null: them all.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -151,3 +195,25 @@ class AuditEntry(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.actor}: {self.action} {self.object_type} {self.object_id}"
+
+
+from accounts.api_models import IdempotencyKey  # noqa: E402 - it needs the models above
+from accounts.export_models import Export  # noqa: E402
+from accounts.usage_models import Consumption  # noqa: E402
+from accounts.webhook_models import Webhook, WebhookDelivery  # noqa: E402
+
+__all__ = [
+    "ApiToken",
+    "AuditEntry",
+    "Consumption",
+    "Export",
+    "IdempotencyKey",
+    "Invitation",
+    "Membership",
+    "Organization",
+    "Role",
+    "Site",
+    "User",
+    "Webhook",
+    "WebhookDelivery",
+]

@@ -16,6 +16,8 @@ class Role(models.TextChoices):
 _VIEWER = frozenset(
     {
         "organization_view",
+        "member_view",
+        "usage_view",
         "bot_view",
         "connection_view",
         "dataset_view",
@@ -35,8 +37,15 @@ _EDITOR = _MODERATOR | {
     "schedule_edit",
     "generate",
 }
-_ADMIN = _EDITOR | {"connection_edit", "member_manage", "token_manage", "audit_view", "organization_edit"}
-_OWNER = _ADMIN | {"organization_delete"}
+_ADMIN = _EDITOR | {
+    "connection_edit",
+    "member_manage",
+    "token_manage",
+    "webhook_manage",
+    "audit_view",
+    "organization_edit",
+}
+_OWNER = _ADMIN | {"organization_delete", "organization_export", "organization_transfer"}
 
 PERMISSIONS: dict[str, frozenset[str]] = {
     Role.OWNER: _OWNER,

@@ -257,6 +257,7 @@ class PostImage(TenantModel):
     position = models.PositiveSmallIntegerField()
     file = models.FileField(upload_to="posts/%Y/%m/", max_length=300)
     media_type = models.CharField(max_length=40)
+    size = models.PositiveBigIntegerField(default=0, help_text="Bytes.")
     sha256 = models.CharField(max_length=64)
     alt_text = models.CharField(max_length=1500)
 

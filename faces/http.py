@@ -19,8 +19,8 @@ from typing import Any
 import requests
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
 
+from accounts.outbound import Forbidden
 from faces.contract import FaceError
-from faces.outbound import Forbidden
 
 CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 5.0, 15.0, 20.0
 MOST_BYTES = 8 * 1024 * 1024

@@ -23,11 +23,8 @@ from accounts.tenancy import tenant
 from bots.models import (
     Bot,
     Decision,
-    Incoming,
     Post,
     PostImage,
-    ReplyCandidate,
-    ReplyRules,
     Reward,
     Schedule,
     ScoreObservation,
@@ -36,17 +33,15 @@ from bots.models import (
 from bots.services.posts import outgoing, payload_sha256
 from bots.states import PostState
 from faces.contract import OutgoingPost
-from faces.models import Authorization, BilledRead, Connection, Usage
+from faces.models import Connection
 from faces.services import create_connection
 from training.models import (
     Canary,
     Dataset,
     Example,
     Generation,
-    Harvest,
     Metric,
     ModelVersion,
-    Retraining,
     Round,
     Run,
     RunDataset,
@@ -274,125 +269,3 @@ def make_decision(post: Post, choice: str = "approved", **fields: Any) -> Decisi
 def make_canary(version: ModelVersion, against: ModelVersion, **fields: Any) -> Canary:
     fields = {"share": 0.25, "started_at": clock.now(), **fields}
     return Canary.objects.create(bot=version.bot, version=version, against=against, **fields)
-
-
-@dataclass
-class Everything:
-    """One row of every kind that a page or the API can show, all of one bot."""
-
-    connection: Connection
-    bot: Bot
-    schedule: Schedule
-    posts: dict[str, Post]
-    image: PostImage
-    dataset: Dataset
-    run: Run
-    online_run: Run
-    version: ModelVersion
-    generation: Generation
-    observation: ScoreObservation
-    canary: Canary
-    incoming: Incoming
-    harvest: Harvest
-
-    @property
-    def post(self) -> Post:
-        return self.posts[PostState.PENDING_REVIEW]
-
-
-def make_everything() -> Everything:
-    """A bot with a post in every state, readings, rewards, verdicts, images, a dataset, runs, versions and texts."""
-    bot = make_bot(name="Headline writer", description="Writes headlines.", blocklist=["forbidden"])
-    schedule = make_schedule(bot)
-    posts = {str(state): make_post(bot, state) for state in PostState.values}
-    posts[PostState.SCHEDULED].schedule = schedule
-    posts[PostState.SCHEDULED].save()
-    posts[PostState.REJECTED].last_error = "The platform said no."
-    posts[PostState.REJECTED].save()
-    image = make_image(posts[PostState.PENDING_REVIEW])
-    make_verdict(posts[PostState.BLOCKED], value="block", reason="It says “forbidden”.")
-    published = posts[PostState.PUBLISHED]
-    observation = make_observation(published, simulated=True)
-    make_reward(published, observation)
-    dataset = make_dataset(bot, examples=60)
-    run = make_run(bot, dataset=dataset, state="finished", progress={"best_heldout_loss": 3.21})
-    version = make_version(bot, run=run, metrics={"heldout_loss": 3.21}, tags=["first"])
-    online = make_run(bot, "online", start_version=version, state="running")
-    make_version(bot, run=online, parent=version, kind="online")
-    for step in range(3):
-        make_metric(run, step=step, value=3.0 - step)
-        make_metric(online, "lift", step=step, value=float(step))
-    make_sample_set(run)
-    canary = make_canary(online.versions.get(), version)
-    make_decision(posts[PostState.DECLINED], "declined", reason="Too loud.")
-    make_round(
-        online,
-        version=version,
-        scored_posts=40,
-        seconds=2.0,
-        metrics={
-            "lift": 0.4,
-            "lift_low": 0.1,
-            "lift_high": 0.7,
-            "learning_posts": 30,
-            "baseline_posts": 10,
-            "reward_mean": 0.2,
-        },
-    )
-    generation = make_generation(bot, version=version)
-    incoming, harvest = make_incoming(bot), make_harvest(bot, run)
-    make_usage(bot.connection)
-    return Everything(
-        bot.connection,
-        bot,
-        schedule,
-        posts,
-        image,
-        dataset,
-        run,
-        online,
-        version,
-        generation,
-        observation,
-        canary,
-        incoming,
-        harvest,
-    )
-
-
-def make_incoming(bot: Bot) -> Incoming:
-    """A bot's rules for replies, a mention that it has yet to answer, and one that it answered, with its candidate."""
-    now = timezone.now()
-    Incoming.objects.create(bot=bot, remote_id="mention-2", text="And you?", at=now, seen_at=now, state="chosen")
-    ReplyRules.objects.create(bot=bot)
-    answer = make_post(bot, kind=Post.Kind.REPLY, reply_to="mention-1")
-    make_post(bot, continues=answer)
-    incoming = Incoming.objects.create(
-        bot=bot,
-        remote_id="mention-1",
-        author="ann",
-        text="What do you think?",
-        at=now,
-        seen_at=now,
-        state=Incoming.State.ANSWERED,
-        answer=answer,
-    )
-    ReplyCandidate.objects.create(incoming=incoming, position=0, text=answer.text, realism=0.8, score=0.4, chosen=True)
-    return incoming
-
-
-def make_harvest(bot: Bot, run: Run) -> Harvest:
-    """A bot's harvest of its own account, and its retraining."""
-    Retraining.objects.create(bot=bot, last_run=run)
-    dataset = make_dataset(bot, name="Own posts", examples=3)
-    return Harvest.objects.create(bot=bot, connection=bot.connection, dataset=dataset)
-
-
-def make_usage(connection: Connection) -> None:
-    """What calls were made for a connection, one billed reading, and a person on the way to connect it anew."""
-    now = timezone.now()
-    Usage.objects.create(connection=connection, operation="publish", seconds=86400, start=now, calls=3)
-    BilledRead.objects.create(connection=connection, day=now.date(), remote_id="1")
-    Authorization.objects.create(
-        connection=connection, kind=connection.kind, name="Again", user_id=uuid.uuid4(), expires_at=now
-    )

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from tests.factories import Everything
+from tests.everything import Everything
 
 
 @dataclass(frozen=True)

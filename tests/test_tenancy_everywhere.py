@@ -15,7 +15,8 @@ from accounts.models import Membership
 from accounts.services import create_token
 from accounts.tenancy import NoTenant, TenantManager, TenantModel, tenant
 from faces.contract import OutgoingPost
-from tests.factories import World, make_bot, make_everything, make_run, make_world
+from tests.everything import make_everything
+from tests.factories import World, make_bot, make_run, make_world
 
 ROOMS = ("accounts", "bots", "faces", "kilroy_site", "training")
 TENANT_MODELS = [model for model in apps.get_models() if issubclass(model, TenantModel)]

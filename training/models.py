@@ -33,6 +33,7 @@ class Dataset(TenantModel):
     state = models.CharField(max_length=10, choices=State.choices, default=State.UPLOADED)
     file = models.FileField(upload_to="datasets/%Y/%m/", max_length=300, blank=True)
     filename = models.CharField(max_length=200)
+    size = models.PositiveBigIntegerField(default=0, help_text="Bytes of the uploaded file.")
     format = models.CharField(max_length=20, blank=True)
     columns = models.JSONField(default=dict, blank=True)
     preview = models.JSONField(default=dict, blank=True)
@@ -97,6 +98,7 @@ class ModelVersion(TenantModel):
     class Kind(models.TextChoices):
         OFFLINE = "offline", "Fine-tuned"
         ONLINE = "online", "Learned from reactions"
+        UPLOADED = "uploaded", "Uploaded"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     bot = models.ForeignKey(Bot, on_delete=models.CASCADE, related_name="model_versions")

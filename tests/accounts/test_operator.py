@@ -11,7 +11,8 @@ from accounts.models import AuditEntry, Organization, User
 from accounts.tenancy import tenant
 from bots.models import Bot, Post
 from tests.accounts.test_pages import trouble_of
-from tests.factories import Everything, World, client_of, make_everything, make_user
+from tests.everything import Everything, make_everything
+from tests.factories import World, client_of, make_user
 
 LISTS = ("accounts/user", "accounts/organization", "accounts/auditentry", "bots/bot", "bots/post")
 

@@ -13,7 +13,8 @@ from accounts.services import sign_in_link
 from accounts.tenancy import tenant
 from bots.models import Bot, Post
 from faces.contract import OutgoingPost
-from tests.factories import Everything, World, client_of, make_bot, make_connection, make_everything
+from tests.everything import Everything, make_everything
+from tests.factories import World, client_of, make_bot, make_connection
 from tests.routes import PAGES, ids_of
 from training.models import Dataset, ModelVersion, Run, SampleSet
 

@@ -15,7 +15,8 @@ from accounts.models import Membership
 from accounts.roles import EVERY_PERMISSION, PERMISSIONS, Role
 from accounts.services import create_token
 from accounts.tenancy import tenant
-from tests.factories import Everything, World, client_of, make_everything
+from tests.everything import Everything, make_everything
+from tests.factories import World, client_of
 from tests.routes import API, INSIDE, PAGES, ROUTES, Route, ids_of
 
 OUTSIDE_OF_ORGANIZATIONS = {

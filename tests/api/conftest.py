@@ -5,7 +5,8 @@ import pytest
 from accounts.tenancy import tenant
 from bots.models import Bot
 from tests.api.client import Api
-from tests.factories import Everything, World, make_bot, make_everything, make_world
+from tests.everything import Everything, make_everything
+from tests.factories import World, make_bot, make_world
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 
 from accounts.tenancy import tenant
 from tests.api.client import Api
-from tests.factories import Everything, World, make_everything, make_version
+from tests.everything import Everything, make_everything
+from tests.factories import World, make_version
 from training import configs
 from training.models import Canary, ModelVersion, Run
 

@@ -14,7 +14,8 @@ from drf_spectacular.validation import validate_schema
 
 from accounts.tenancy import tenant
 from tests.accounts.test_pages import trouble_of
-from tests.factories import Everything, World, client_of, make_bot, make_post
+from tests.everything import Everything
+from tests.factories import World, client_of, make_bot, make_post
 from tests.routes import API, ids_of
 
 BASE = "/api/v1/organizations/acme/"

@@ -9,7 +9,8 @@ import pytest
 
 from accounts.tenancy import tenant
 from tests.api.client import Api
-from tests.factories import Everything, World, make_generation
+from tests.everything import Everything
+from tests.factories import World, make_generation
 from training import api as training_api
 from training.models import Generation
 

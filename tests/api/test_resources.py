@@ -14,7 +14,8 @@ from faces.contract import FaceError
 from faces.models import Connection
 from faces.registry import FACES
 from tests.api.client import BASE, Api
-from tests.factories import Everything, World, make_bot, make_connection, make_everything, make_post
+from tests.everything import Everything, make_everything
+from tests.factories import World, make_bot, make_connection, make_post
 from tests.fake_platform import FakePlatform, StubKind, fake_face
 
 

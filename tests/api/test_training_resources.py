@@ -9,7 +9,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 
 from accounts.tenancy import tenant
 from tests.api.client import Api
-from tests.factories import Everything, World, make_dataset, make_run
+from tests.everything import Everything
+from tests.factories import World, make_dataset, make_run
 from training.models import Canary, Dataset, Example, Run
 from training.services import datasets as dataset_services
 

@@ -12,7 +12,8 @@ from accounts.tenancy import tenant
 from bots.models import Bot, Incoming, ReplyCandidate, ReplyRules
 from faces.registry import FACES
 from tests.accounts.test_pages import trouble_of
-from tests.factories import Everything, World, client_of, make_bot, make_connection, make_everything
+from tests.everything import Everything, make_everything
+from tests.factories import World, client_of, make_bot, make_connection
 from tests.fake_platform import FakePlatform, StubKind, fake_face
 
 PATCH: Any = {"content_type": "application/json"}

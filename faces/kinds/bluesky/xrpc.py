@@ -15,7 +15,7 @@ from typing import Any
 
 from django.conf import settings
 
-from faces import outbound
+from accounts import outbound
 from faces.contract import FaceError
 from faces.http import Api
 from faces.models import Connection

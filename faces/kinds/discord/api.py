@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
-from faces import outbound
+from accounts import outbound
 from faces.contract import FaceError
 from faces.http import Api
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
-from faces import outbound
+from accounts import outbound
 from faces.contract import FaceError
 from faces.http import Api
 

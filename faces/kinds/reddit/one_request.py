@@ -15,7 +15,7 @@ from django.conf import settings
 from prawcore import Requestor
 from urllib3.exceptions import HTTPError
 
-from faces import outbound
+from accounts import outbound
 from faces.contract import FaceError
 from faces.http import CONNECT_SECONDS, MOST_BYTES, READ_SECONDS, TOTAL_SECONDS, unreachable
 from faces.kinds.reddit.errors import refused

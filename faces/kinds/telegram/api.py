@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from django.conf import settings
 
-from faces import outbound
+from accounts import outbound
 from faces.contract import FaceError
 from faces.http import Answer, Api
 

@@ -18,7 +18,7 @@ from typing import Any
 import tweepy
 from django.conf import settings
 
-from faces import outbound
+from accounts import outbound
 from faces.contract import FaceError
 from faces.http import Answer, Api, retry_after
 

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 from django.conf import settings as site
 
-from faces import outbound
+from accounts import outbound
 from faces.contract import FaceError
 from faces.http import Api
 from faces.kinds.x.api import base, explain

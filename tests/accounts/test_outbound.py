@@ -10,8 +10,8 @@ import pytest
 import requests
 from pytest_django import Settings
 
-from faces import outbound
-from faces.outbound import Forbidden
+from accounts import outbound
+from accounts.outbound import Forbidden
 from tests.faces.loopback import Loopback, Reply, serve
 
 PRIVATE_HOSTS = [
