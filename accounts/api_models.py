@@ -15,7 +15,7 @@ class IdempotencyKey(TenantModel):
     request_sha256 = models.CharField(max_length=64, help_text="Of method, path and body.")
     status = models.PositiveSmallIntegerField(null=True, help_text="The answer's; null while the first request runs.")
     headers = models.JSONField(default=dict)
-    body = models.TextField(blank=True)
+    body = models.TextField(blank=True, help_text="Sealed: answers may hold secrets.")
     created_at = models.DateTimeField()
 
     class Meta(TenantModel.Meta):

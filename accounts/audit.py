@@ -6,11 +6,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from django.db import models
 
 from accounts.models import AuditEntry, User
+
+LONGEST = 500
+"""Characters of a text that a line keeps."""
+LONGEST_ACTOR = 200
 
 
 @dataclass(frozen=True)
@@ -51,17 +58,30 @@ def record(
     action: str, on: models.Model, *, before: Mapping[str, Any] | None = None, after: Mapping[str, Any] | None = None
 ) -> AuditEntry:
     """Add a line for the active organization: `action` is "object.verb", `before` and `after` what changed (never a
-    credential).
+    credential). Long texts are shortened, with their length behind.
     """
     who = actor()
     entry: AuditEntry = AuditEntry.objects.create(
-        actor=who.label,
+        actor=who.label[:LONGEST_ACTOR],
         user=who.user,
         address=who.address,
         action=action,
         object_type=on._meta.model_name,
         object_id=str(on.pk),
-        before=dict(before or {}),
-        after=dict(after or {}),
+        before=_kept(dict(before or {})),
+        after=_kept(dict(after or {})),
     )
     return entry
+
+
+def _kept(value: Any) -> Any:
+    """A value as a line keeps it: JSON, no text longer than `LONGEST`."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST else f"{value[:LONGEST]}… ({len(value):,} characters)"
+    if isinstance(value, Mapping):
+        return {str(name): _kept(each) for name, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_kept(each) for each in value]
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return str(value) if isinstance(value, UUID | Decimal | models.Model) else value

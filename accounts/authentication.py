@@ -7,7 +7,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from accounts.models import ApiToken, User
-from accounts.services import find_token
+from accounts.tokens import find_token
 
 
 class TokenAuthentication(BaseAuthentication):

@@ -35,3 +35,20 @@ def append_only(table: str) -> migrations.RunSQL:
         """,
         f'DROP TRIGGER "{table}_append_only" ON "{table}"; DROP FUNCTION "{table}_append_only"()',
     )
+
+
+def row_security(table: str) -> migrations.RunSQL:
+    """Row-level security, for the owner of the table too: a statement sees and makes the rows of the organization that
+    `app.organization` names ("everyone": all of them), and none while it is not set.
+    """
+    return migrations.RunSQL(
+        f"""
+        ALTER TABLE "{table}" ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+        CREATE POLICY tenant ON "{table}"
+            USING ((SELECT current_setting('app.organization', true)) IN (organization_id::text, 'everyone'));
+        """,
+        f"""
+        DROP POLICY tenant ON "{table}";
+        ALTER TABLE "{table}" NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY;
+        """,
+    )

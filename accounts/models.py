@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
-from django.db import models
+from django.db import models, transaction
 from django.db.models.functions import Lower
 
 from accounts.roles import Role, allows, permissions_of
 from accounts.tenancy import TenantModel
 
+GRACE = timedelta(days=14)
+"""How long an organization's deletion can be undone."""
+
 
 class UserManager(BaseUserManager["User"]):
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
-        """Create a person who signs in by e-mail; without a password only a sign-in link lets them in."""
+        """Create a person whom the operator vouches for: the address counts as theirs at once. Without a password
+        only a sign-in link lets them in, until they set one.
+        """
+        from accounts.people import vouch_for  # it needs the models below
+
         if not email:
             raise ValueError("A person needs an e-mail address.")
         user = self.model(email=self.normalize_email(email), **fields)
         user.set_password(password)
-        user.save(using=self._db)
+        with transaction.atomic(using=self._db):
+            user.save(using=self._db)
+            vouch_for(user)
         return user
 
     def get_by_natural_key(self, email: str | None) -> User:
@@ -79,6 +89,11 @@ class Organization(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def deletes_at(self) -> datetime | None:
+        """When its deletion, which somebody asked for, can no longer be undone; None for one that stays."""
+        return self.deletion_requested_at + GRACE if self.deletion_requested_at else None
+
 
 class Site(models.Model):
     """This installation, one row: the operator's switch that stops all publishing, and the pulse by which a database
@@ -115,12 +130,18 @@ class Membership(TenantModel):
     def __str__(self) -> str:
         return f"{self.user} ({self.role})"
 
-    def allows(self, permission: str) -> bool:
+    scopes: frozenset[str] | None = None
+    """The permissions of the token that acts for the person; None: all of the role's. (No column: the door sets it.)"""
+
+    def role_allows(self, permission: str) -> bool:
         return allows(self.role, permission)
+
+    def allows(self, permission: str) -> bool:
+        return self.role_allows(permission) and (self.scopes is None or permission in self.scopes)
 
     @property
     def can(self) -> dict[str, bool]:
-        return permissions_of(self.role)
+        return {permission: self.allows(permission) for permission in permissions_of(self.role)}
 
 
 class Invitation(TenantModel):

@@ -18,6 +18,14 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import parse_url
 
 _NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+_UNICAST6 = ipaddress.ip_network("2000::/3")
+"""All that is given out of IPv6: what lies outside (site-local and the like) is nobody's public address."""
+_SPECIAL = (
+    ipaddress.ip_network("192.0.0.0/24"),
+    ipaddress.ip_network("192.88.99.0/24"),
+    ipaddress.ip_network("3fff::/20"),
+)
+"""Set aside by IANA, and global all the same to some versions of Python."""
 _PORTS = {"https": 443, "http": 80}
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -38,8 +46,11 @@ def session() -> requests.Session:
 
 def check_url(url: str) -> str:
     """The one address that a request to `url` may go to. Raises Forbidden."""
-    parts = urlsplit(url)
+    if any(character <= " " or character in "\\\x7f" for character in url):
+        # Parsers differ in what they make of these: a host that was checked must be the host that is meant.
+        raise Forbidden(f"{url[:200]!r} holds a space, a backslash or a control character: write https://host.")
     try:
+        parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     except (ValueError, KeyError):
         raise Forbidden(f"“{url[:200]}” is no address of a web server: write https://host.") from None
@@ -67,8 +78,10 @@ def is_public(address: Address) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return address not in _NAT64[1] and is_public(inner)
-        if int(address) < 2**32:  # IPv4-compatible, long deprecated
+        if address not in _UNICAST6:
             return False
+    if any(address in network for network in _SPECIAL):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 

@@ -66,6 +66,11 @@ def allows(role: str, permission: str) -> bool:
     return permission in PERMISSIONS[role]
 
 
+def outranks(role: str, other: str) -> bool:
+    """Whether a role stands above another one."""
+    return Role.values.index(role) < Role.values.index(other)
+
+
 def permissions_of(role: str) -> dict[str, bool]:
     """Every permission with whether the role carries it: what templates ask as `can.post_approve`."""
     return {permission: permission in PERMISSIONS[role] for permission in sorted(EVERY_PERMISSION)}

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from django.apps import apps
 from django.db import transaction
 
 from accounts import vault
+from accounts.second_factor import PURPOSE, SECRETS
 from accounts.tenancy import TenantModel, tenant
 
 BATCH = 200
@@ -42,6 +44,9 @@ def rotate_keys(told: Callable[[str], None] = lambda words: None) -> Rotated:
                 with tenant(organization_id):
                     _reseal(model, column, pk, done)
             told(f"{label}: {done.resealed} sealed anew, {len(done.unopened)} left")
+    for pk in Authenticator.objects.exclude(type=Authenticator.Type.WEBAUTHN).values_list("pk", flat=True):
+        _reseal_factor(pk, done)
+    told(f"second factors: {done.resealed} sealed anew, {len(done.unopened)} left")
     return done
 
 
@@ -70,3 +75,21 @@ def _reseal(model: type[TenantModel], column: str, pk: Any, done: Rotated) -> No
         return
     model.objects.filter(pk=pk).update(**{column: sealed})
     done.resealed += 1
+
+
+@transaction.atomic
+def _reseal_factor(pk: int, done: Rotated) -> None:
+    """The secret of an authenticator app, or the seed of recovery codes: a text within the row's JSON."""
+    row = Authenticator.objects.select_for_update().filter(pk=pk).first()
+    for name in SECRETS & set(row.data if row else ()):
+        envelope = row.data[name]
+        if vault.is_current(envelope):
+            done.current += 1
+            continue
+        try:
+            row.data[name] = vault.seal_text(PURPOSE, vault.unseal_text(PURPOSE, envelope))
+        except vault.VaultError as error:
+            done.unopened.append(f"second factor {pk}: {error}")
+            continue
+        row.save(update_fields=["data"])
+        done.resealed += 1

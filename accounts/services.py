@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,12 +15,13 @@ from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 from django.utils.text import slugify
 
 from accounts import audit, clock
-from accounts.models import ApiToken, Membership, Organization, User
+from accounts.models import Membership, Organization, User
 from accounts.roles import Role
 from accounts.tenancy import tenant
 
-TOKEN_PREFIX = "klr_"
 DEMO_EMAIL = "demo@kilroy.example"
+DELETED = "deleted-"
+"""How the slugs of organizations begin that are no more, and of no others."""
 
 
 class _SignInLinks(PasswordResetTokenGenerator):
@@ -51,6 +50,8 @@ def create_organization(name: str, owner: User) -> Organization:
 
 def _free_slug(name: str) -> str:
     base = slugify(name)[:50] or "organization"
+    if base.startswith(DELETED):
+        base = f"the-{base}"
     slug, number = base, 2
     while Organization.objects.filter(slug=slug).exists():
         slug, number = f"{base}-{number}", number + 1
@@ -66,25 +67,6 @@ def add_member(user: User, role: str) -> Membership:
 
 
 @transaction.atomic
-def create_token(membership: Membership, name: str, *, expires_at: datetime | None = None) -> tuple[ApiToken, str]:
-    """Create an API token. Returns the row and the secret, which is shown this once and never stored."""
-    secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
-    token: ApiToken = ApiToken.objects.create(
-        membership=membership, name=name, prefix=secret[:12], sha256=token_hash(secret), expires_at=expires_at
-    )
-    audit.record("token.create", token, after={"name": name, "prefix": token.prefix})
-    return token, secret
-
-
-@transaction.atomic
-def revoke_token(token: ApiToken) -> None:
-    """End a token's use for good."""
-    token.revoked_at = clock.now()
-    token.save(update_fields=["revoked_at"])
-    audit.record("token.revoke", token, before={"name": token.name})
-
-
-@transaction.atomic
 def pause_organization(organization: Organization) -> None:
     """From now on no send of this organization begins."""
     _set_paused(organization, clock.now(), "organization.pause")
@@ -92,14 +74,21 @@ def pause_organization(organization: Organization) -> None:
 
 @transaction.atomic
 def resume_organization(organization: Organization) -> None:
-    """Undo a pause. Slots that passed meanwhile count as missed."""
+    """Undo a pause. Slots that passed meanwhile count as missed. Raises ValidationError for an organization that is
+    about to be deleted.
+    """
+    if organization.deletion_requested_at:
+        raise ValidationError(f"{organization} is about to be deleted: an owner can undo that, which also resumes it.")
     _set_paused(organization, None, "organization.resume")
 
 
 def _set_paused(organization: Organization, moment: datetime | None, action: str) -> None:
-    organization.paused_at = moment
+    from accounts.webhooks import emit  # not above: webhooks tell owners by this module
+
+    before, organization.paused_at = organization.paused_at, moment
     organization.save(update_fields=["paused_at"])
-    audit.record(action, organization)
+    audit.record(action, organization, before={"paused_at": before}, after={"paused_at": moment})
+    emit(f"{action}d", {"state": "paused" if moment else "active"})
 
 
 def tell_owners(organization_id: UUID, subject: str, body: str) -> None:
@@ -115,26 +104,6 @@ def tell_owners(organization_id: UUID, subject: str, body: str) -> None:
             send_mail(f"Kilroy: {subject}", body, None, [address])
 
     transaction.on_commit(send, robust=True)
-
-
-def token_hash(secret: str) -> str:
-    """SHA-256 of a token. No salt and no stretching: the secret is 32 random bytes, so there is nothing to guess."""
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def find_token(secret: str) -> ApiToken | None:
-    """The living token with this secret, if its person may still sign in. Marks its use."""
-    # everyone: the token is what tells us the organization.
-    token = (
-        ApiToken.everyone.select_related("membership__user", "membership__organization", "organization")
-        .filter(sha256=token_hash(secret), revoked_at=None, membership__user__is_active=True)
-        .first()
-    )
-    if token is None or (token.expires_at and token.expires_at <= clock.now()):
-        return None
-    # everyone: the same token as above; its organization is not active yet.
-    ApiToken.everyone.filter(pk=token.pk).update(last_used_at=clock.now())
-    return token
 
 
 def sign_in_link(user: User) -> str:

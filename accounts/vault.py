@@ -36,16 +36,34 @@ def register(model: str, column: str) -> None:
 
 def seal(row: Model, column: str, secret: dict[str, Any]) -> str:
     """The envelope of `secret` for this column of this row, under the keyring's first key."""
+    return _sealed(json.dumps(secret, sort_keys=True).encode(), _bound_to(row, column))
+
+
+def seal_text(purpose: str, text: str) -> str:
+    """The envelope of a text that is sealed before it has a row; it opens for the same purpose only."""
+    return _sealed(text.encode(), purpose.encode())
+
+
+def _sealed(secret: bytes, bound_to: bytes) -> str:
     key_id, key = next(iter(settings.CREDENTIAL_KEYS.items()))
     nonce = os.urandom(NONCE_BYTES)
-    ciphertext = AESGCM(key).encrypt(nonce, json.dumps(secret, sort_keys=True).encode(), _bound_to(row, column))
-    return ".".join((VERSION, key_id, _text(nonce), _text(ciphertext)))
+    return ".".join((VERSION, key_id, _text(nonce), _text(AESGCM(key).encrypt(nonce, secret, bound_to))))
 
 
 def unseal(row: Model, column: str, envelope: str) -> dict[str, Any]:
     """What `seal` was given; {} for an empty column. Raises VaultError, and never returns the raw text."""
     if not envelope:
         return {}
+    secret: dict[str, Any] = json.loads(_opened(envelope, _bound_to(row, column)))
+    return secret
+
+
+def unseal_text(purpose: str, envelope: str) -> str:
+    """What `seal_text` was given. Raises VaultError, and never returns the raw text."""
+    return _opened(envelope, purpose.encode()).decode()
+
+
+def _opened(envelope: str, bound_to: bytes) -> bytes:
     parts = envelope.split(".")
     if len(parts) != 4 or parts[0] != VERSION:
         raise VaultError("This is no sealed secret: enter the credentials again.")
@@ -56,11 +74,9 @@ def unseal(row: Model, column: str, envelope: str) -> dict[str, Any]:
             "put it back there, or enter the credentials again."
         )
     try:
-        opened = AESGCM(key).decrypt(_bytes(parts[2]), _bytes(parts[3]), _bound_to(row, column))
+        return AESGCM(key).decrypt(_bytes(parts[2]), _bytes(parts[3]), bound_to)
     except (InvalidTag, ValueError, binascii.Error):
         raise VaultError("These credentials do not open here: enter them again.") from None
-    secret: dict[str, Any] = json.loads(opened)
-    return secret
 
 
 def is_current(envelope: str) -> bool:

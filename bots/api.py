@@ -1,13 +1,13 @@
-"""Bots, schedules, posts and scores over the API. Translates HTTP to services."""
+"""Bots, schedules and scores over the API. Translates HTTP to services. Posts have their own module."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
-from uuid import UUID
 
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -17,12 +17,11 @@ from accounts import clock
 from accounts.api import OrganizationViewSet
 from accounts.pagination import NewestFirst
 from accounts.problems import Conflict
-from bots import slots
-from bots.models import Bot, Post, PostImage, Schedule, ScoreObservation, Verdict
+from bots import costs, maturation, slots
+from bots.models import Bot, Schedule, ScoreObservation
+from bots.post_serializers import ReasonSerializer
 from bots.services import bots as bot_services
-from bots.services import delivery, posts, scheduling, threads
-from bots.states import IllegalTransition
-from faces.contract import FaceError
+from bots.services import removal
 from faces.models import Connection
 
 
@@ -54,8 +53,19 @@ class BotSerializer(serializers.ModelSerializer[Bot]):
         read_only_fields = ("paused_at", "pause_reason", "created_at")
 
 
-class ReasonSerializer(serializers.Serializer[Any]):
-    reason = serializers.CharField(required=False, allow_blank=True, max_length=300, default="")
+class CostsSerializer(serializers.Serializer[Any]):
+    """An average day of the bot as it is now: posts and billed readings, and what they cost in US dollars."""
+
+    posts = serializers.FloatField()
+    publishing = serializers.FloatField()
+    readings = serializers.FloatField()
+    reading = serializers.FloatField()
+    total = serializers.FloatField()
+
+
+class MaturitySerializer(serializers.Serializer[Any]):
+    minutes = serializers.FloatField()
+    share = serializers.FloatField(help_text="Of the reactions that a post ever gets, how many it has at that age.")
 
 
 class BotViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationViewSet):
@@ -66,9 +76,13 @@ class BotViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationV
         "retrieve": "bot_view",
         "create": "bot_edit",
         "partial_update": "bot_edit",
+        "destroy": "bot_edit",
         "pause": "bot_pause",
         "resume": "bot_pause",
+        "costs": "schedule_view",
+        "maturity": "bot_view",
     }
+    ordering_fields = ("created_at", "name")
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         serializer = self.get_serializer(data=request.data)
@@ -86,6 +100,37 @@ class BotViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationV
                 {"connection": "A bot keeps its connection: make a new bot for another account."}
             )
         return Response(self.get_serializer(bot_services.change_bot(bot, **changes)).data)
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(
+                "history", str, enum=[removal.DISCARD], description="Needed for a bot that has published posts."
+            )
+        ]
+    )
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Delete the bot with everything that is its own. What it published stays on its platform. Refused while posts
+        are on their way or a run is under way.
+        """
+        bot = self.get_object()
+        try:
+            removal.delete_bot(bot, request.query_params.get("history", ""))
+        except ValidationError as error:
+            raise Conflict(" ".join(error.messages)) from None
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(responses=CostsSerializer)
+    @action(detail=True)
+    def costs(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """What the bot's platform will charge for an average day."""
+        return Response(CostsSerializer(costs.forecast(self.get_object())).data)
+
+    @extend_schema(responses=MaturitySerializer(many=True))
+    @action(detail=True, pagination_class=None, filter_backends=[])
+    def maturity(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """How much of its reactions a post has at each of the bot's reading ages."""
+        curve = maturation.maturity_curve(self.get_object())
+        return Response([{"minutes": minutes, "share": share} for minutes, share in curve])
 
     @extend_schema(request=ReasonSerializer)
     @action(detail=True, methods=["post"])
@@ -135,9 +180,14 @@ class ScheduleSerializer(serializers.ModelSerializer[Schedule]):
         return [slot.isoformat() for slot in slots.upcoming(schedule, clock.now(), 10)]
 
 
+class UpcomingSerializer(serializers.Serializer[Any]):
+    next_slots = serializers.ListField(child=serializers.DateTimeField(), help_text="The next ten slots, in UTC.")
+
+
 class ScheduleViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationViewSet):
     queryset = Schedule.objects.all()
     serializer_class = ScheduleSerializer
+    untagged = frozenset({"next_slots"})
     filterset_fields = ("bot",)
     permissions: ClassVar[dict[str, str]] = {
         "list": "schedule_view",
@@ -145,6 +195,7 @@ class ScheduleViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organiza
         "create": "schedule_edit",
         "partial_update": "schedule_edit",
         "destroy": "schedule_edit",
+        "preview": "schedule_edit",
     }
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -162,165 +213,17 @@ class ScheduleViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organiza
             raise serializers.ValidationError({"bot": "A schedule stays with its bot."})
         return Response(self.get_serializer(bot_services.set_schedule(schedule.bot, schedule, **changes)).data)
 
+    @extend_schema(responses=UpcomingSerializer)
+    @action(detail=False, methods=["post"], pagination_class=None, filter_backends=[])
+    def preview(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The next ten slots of a schedule that is not kept."""
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        return Response({"next_slots": bot_services.preview_schedule(**serializer.validated_data)})
+
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         bot_services.remove_schedule(self.get_object())
         return Response(status=status.HTTP_204_NO_CONTENT)
-
-
-class ImageSerializer(serializers.ModelSerializer[PostImage]):
-    class Meta:
-        model = PostImage
-        fields = ("id", "media_type", "sha256", "alt_text")
-
-
-class VerdictSerializer(serializers.ModelSerializer[Verdict]):
-    class Meta:
-        model = Verdict
-        fields = ("rule", "value", "reason")
-
-
-class PostSerializer(serializers.ModelSerializer[Post]):
-    bot = serializers.PrimaryKeyRelatedField(queryset=Bot.objects.all())
-    reward = serializers.FloatField(source="reward.value", read_only=True, default=None, allow_null=True)
-    simulated = serializers.BooleanField(source="connection.simulated", read_only=True)
-    images = ImageSerializer(many=True, read_only=True)
-    verdicts = VerdictSerializer(many=True, read_only=True)
-    thread = serializers.ListField(
-        child=serializers.CharField(max_length=100_000),
-        required=False,
-        write_only=True,
-        max_length=50,
-        help_text="Texts of the parts that follow, each sent as a reply to the one before.",
-    )
-
-    class Meta:
-        model = Post
-        fields = (
-            "id",
-            "bot",
-            "kind",
-            "reply_to",
-            "continues",
-            "text",
-            "thread",
-            "images",
-            "arm",
-            "state",
-            "payload_sha256",
-            "approved_by",
-            "approved_at",
-            "decline_reason",
-            "slot_utc",
-            "published_at",
-            "remote_id",
-            "remote_url",
-            "last_error",
-            "reward",
-            "simulated",
-            "model_version_id",
-            "provenance",
-            "verdicts",
-            "created_at",
-        )
-        read_only_fields = tuple(set(fields) - {"bot", "text", "reply_to", "thread"})
-        extra_kwargs: ClassVar[dict[str, Any]] = {
-            "text": {"required": True, "allow_blank": False, "trim_whitespace": True}
-        }
-
-
-class EditSerializer(serializers.Serializer[Any]):
-    text = serializers.CharField(max_length=100_000)
-
-
-class ApproveSerializer(serializers.Serializer[Any]):
-    payload_sha256 = serializers.CharField(
-        required=False, default="", help_text="What you saw; refused if the post has changed since."
-    )
-
-
-class PostFilter(filters.FilterSet):
-    bot = filters.UUIDFilter(field_name="bot_id")
-    state = filters.ChoiceFilter(choices=Post._meta.get_field("state").choices)
-    arm = filters.ChoiceFilter(choices=Post.Arm.choices)
-
-
-class PostViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationViewSet):
-    queryset = Post.objects.select_related("reward", "connection").prefetch_related("images", "verdicts")
-    serializer_class = PostSerializer
-    filterset_class = PostFilter
-    permissions: ClassVar[dict[str, str]] = {
-        "list": "post_view",
-        "retrieve": "post_view",
-        "create": "post_write",
-        "partial_update": "post_write",
-        "approve": "post_approve",
-        "decline": "post_approve",
-        "cancel": "post_write",
-        "publish_now": "post_approve",
-        "take_down": "post_approve",
-    }
-
-    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Propose a post, or with `thread` several: the rules and the bot's approval policy decide where each begins.
-        The answer is the first.
-        """
-        serializer = self.get_serializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        data = serializer.validated_data
-        drafts = [posts.Draft(data["text"], reply_to=data.get("reply_to", ""))]
-        drafts += [posts.Draft(text) for text in data.get("thread", [])]
-        post = threads.propose_thread(data["bot"], drafts)[0]
-        return self._answer(post.pk, status.HTTP_201_CREATED)
-
-    @extend_schema(request=EditSerializer)
-    def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Change the text; the post needs approval again."""
-        self.get_object()  # a post that is not there is told before what is wrong with the text
-        data = EditSerializer(data=request.data)
-        data.is_valid(raise_exception=True)
-        return self._act(posts.edit_post, text=data.validated_data["text"])
-
-    @extend_schema(request=ApproveSerializer)
-    @action(detail=True, methods=["post"])
-    def approve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        data = ApproveSerializer(data=request.data)
-        data.is_valid(raise_exception=True)
-        return self._act(posts.approve_post, seen_sha256=data.validated_data["payload_sha256"] or None)
-
-    @extend_schema(request=ReasonSerializer)
-    @action(detail=True, methods=["post"])
-    def decline(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        data = ReasonSerializer(data=request.data)
-        data.is_valid(raise_exception=True)
-        return self._act(posts.decline_post, reason=data.validated_data["reason"])
-
-    @extend_schema(request=None)
-    @action(detail=True, methods=["post"])
-    def cancel(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return self._act(posts.cancel_post)
-
-    @extend_schema(request=None)
-    @action(detail=True, methods=["post"], url_path="publish-now")
-    def publish_now(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Give an approved post this very moment as its slot."""
-        return self._act(scheduling.publish_now)
-
-    @extend_schema(request=None)
-    @action(detail=True, methods=["post"], url_path="take-down")
-    def take_down(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Delete a published post on its platform."""
-        return self._act(delivery.take_down_post)
-
-    def _act(self, verb: Any, **arguments: Any) -> Response:
-        post_id = self.get_object().pk
-        try:
-            verb(post_id, **arguments)
-        except (IllegalTransition, FaceError) as error:
-            raise Conflict(str(error)) from None
-        return self._answer(post_id)
-
-    def _answer(self, post_id: UUID, code: int = status.HTTP_200_OK) -> Response:
-        return Response(self.get_serializer(self.get_queryset().get(pk=post_id)).data, status=code)
 
 
 class ScoreSerializer(serializers.ModelSerializer[ScoreObservation]):

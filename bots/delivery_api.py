@@ -83,6 +83,7 @@ class NeedsHumanViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
         "send_again": "post_approve",
         "give_up": "post_approve",
     }
+    commits_midway = frozenset({"confirm"})  # asking the platform may renew credentials
 
     def filter_queryset(self, queryset: Any) -> Any:
         return queryset.filter(state=PostState.NEEDS_HUMAN) if self.action == "list" else queryset

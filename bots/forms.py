@@ -9,6 +9,7 @@ from django import forms
 
 from bots import scoring
 from bots.models import Bot, Schedule
+from bots.services import posts
 from faces.models import Connection
 from faces.registry import FACES
 
@@ -68,6 +69,12 @@ class PostForm(forms.Form):
     image = forms.ImageField(required=False)
     alt_text = forms.CharField(required=False, max_length=1000)
     thread = forms.CharField(required=False, strip=False)
+
+    def clean_image(self) -> Any:
+        file = self.cleaned_data["image"]
+        if file and (file.size or 0) > posts.LARGEST_IMAGE:
+            raise forms.ValidationError(posts.TOO_LARGE)
+        return file
 
     @property
     def parts(self) -> list[str]:

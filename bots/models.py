@@ -237,6 +237,7 @@ class Post(TenantModel):
             models.Index(fields=["bot"], condition=Q(state="approved"), name="post_approved"),
             models.Index(fields=["organization"], condition=Q(state="needs_human"), name="post_needs_human"),
             models.Index(fields=["bot", "state", "-created_at"], name="post_of_bot"),
+            models.Index(fields=["organization", "-created_at", "-id"], name="post_newest"),
         ]
         ordering = ["-created_at", "-id"]
 
@@ -285,6 +286,7 @@ class ScoreObservation(TenantModel):
             models.UniqueConstraint(fields=["organization", "id"], name="observation_of_organization"),
             models.UniqueConstraint(fields=["post", "number"], name="observation_once"),
         ]
+        indexes = [models.Index(fields=["organization", "-observed_at", "-id"], name="observation_newest")]
         ordering = ["number"]
 
 

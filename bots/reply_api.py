@@ -103,6 +103,37 @@ class IncomingFilter(filters.FilterSet):
     state = filters.ChoiceFilter(choices=Incoming.State.choices)
 
 
+class OneCandidateSerializer(serializers.ModelSerializer[ReplyCandidate]):
+    bot = serializers.UUIDField(source="incoming.bot_id", read_only=True)
+    answers = serializers.CharField(source="incoming.text", read_only=True, help_text="The text that it answers.")
+
+    class Meta:
+        model = ReplyCandidate
+        fields = ("id", "incoming", "bot", "answers", *CandidateSerializer.Meta.fields)
+
+
+class CandidateFilter(filters.FilterSet):
+    bot = filters.UUIDFilter(field_name="incoming__bot_id")
+    incoming = filters.UUIDFilter(field_name="incoming_id")
+    chosen = filters.BooleanFilter()
+
+
+class NewestCandidateFirst(NewestFirst):
+    ordering = ("-pk",)
+
+
+class CandidateViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationViewSet):
+    """Answers that were drawn for posts by others, with their two scores and why each was not taken. (What a bot's own
+    post was chosen over: `posts/{id}/candidates/`.)
+    """
+
+    queryset = ReplyCandidate.objects.select_related("incoming")
+    serializer_class = OneCandidateSerializer
+    filterset_class = CandidateFilter
+    pagination_class = NewestCandidateFirst
+    permissions: ClassVar[dict[str, str]] = {"list": "post_view", "retrieve": "post_view"}
+
+
 class NewestSeenFirst(NewestFirst):
     ordering = ("-seen_at", "-pk")
 

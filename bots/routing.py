@@ -1,5 +1,5 @@
 from django.urls import path
 
-from bots.consumers import BotConsumer
+from bots.consumers import LiveConsumer
 
-websocket_urlpatterns = [path("ws/o/<slug:slug>/bots/<uuid:bot_id>/", BotConsumer.as_asgi())]
+websocket_urlpatterns = [path("ws/o/<slug:slug>/", LiveConsumer.as_asgi())]

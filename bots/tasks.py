@@ -6,12 +6,18 @@ from typing import Any
 
 from celery import concurrency, shared_task
 from celery.concurrency.prefork import TaskPool
-from celery.signals import worker_init
+from celery.signals import worker_init, worker_process_shutdown
 from django.db import connections
 
 from accounts.tenancy import tenant
-from bots import deadman, faults
+from bots import deadman, faults, live
 from bots.services import delivery, recovery, reply_sending, restored, scheduling, scores, watching
+
+
+@worker_process_shutdown.connect
+def tell_the_rest(**_: Any) -> None:
+    """A process of a pool ends without Python's own farewells."""
+    live.flush()
 
 
 @worker_init.connect

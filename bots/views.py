@@ -179,16 +179,7 @@ def _save_or_preview(request: HttpRequest, bot: Bot, current: Schedule | None, r
     if "preview" not in request.POST:
         saved = services.set_schedule(bot, current, **rule)
         return slots.upcoming(saved, clock.now(), 10)
-    trial = Schedule(bot=bot, created_at=clock.now(), **rule)
-    if current is not None:  # its id decides the jitter
-        trial.pk = current.pk
-    if (trial.quiet_from is None) != (trial.quiet_until is None):
-        raise ValidationError({"quiet_until": services.QUIET_HOURS})
-    try:
-        slots.check(trial)
-    except slots.ScheduleError as error:
-        raise ValidationError(str(error)) from None
-    return slots.upcoming(trial, clock.now(), 10)
+    return services.preview_schedule(bot, current, **rule)
 
 
 def _forbidden(request: HttpRequest) -> HttpResponse:

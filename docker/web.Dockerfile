@@ -17,4 +17,4 @@ ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0
 USER kilroy
 VOLUME /data
 EXPOSE 8000
-CMD ["python", "-m", "uvicorn", "kilroy_site.asgi:application", "--host", "0.0.0.0", "--port", "8000"]
+CMD ["python", "-m", "uvicorn", "kilroy_site.asgi:application", "--host", "0.0.0.0", "--port", "8000", "--no-proxy-headers", "--ws-per-message-deflate", "false", "--ws-max-size", "65536"]

@@ -115,6 +115,43 @@ class TodaySerializer(serializers.Serializer[governor.Today]):
     allows = serializers.ListField(child=serializers.CharField())
 
 
+class FieldSerializer(serializers.Serializer[Any]):
+    """One of the settings that a face asks for."""
+
+    name = serializers.CharField()
+    help = serializers.CharField()
+    required = serializers.BooleanField()  # type: ignore[assignment]  # fields have such, too
+    secret = serializers.BooleanField(help_text="Sealed, and never shown again.")
+    choices = serializers.ListField(child=serializers.CharField(), help_text="Empty where any text will do.")
+
+
+class KindSerializer(serializers.Serializer[Any]):
+    kind = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]  # as above
+    description = serializers.CharField()
+    consent = serializers.BooleanField(help_text="Whether the account's owner can allow the connection at `visit`.")
+    steps = serializers.ListField(child=serializers.CharField(), help_text="How one gets what the settings ask for.")
+    settings = FieldSerializer(many=True)
+
+
+def _kind(name: str) -> dict[str, Any]:
+    kind = FACES[name]
+    form = kind.load_form()
+    secret = getattr(form, "secret_fields", ())
+    fields = [
+        {
+            "name": field,
+            "help": str(each.help_text),
+            "required": each.required or (field in secret and not kind.flow),
+            "secret": field in secret,
+            "choices": [str(value) for value, _ in getattr(each, "choices", ())],
+        }
+        for field, each in form.base_fields.items()
+    ]
+    told = {"label": kind.label, "description": kind.description, "consent": bool(kind.flow)}
+    return {"kind": name, **told, "steps": list(getattr(form, "steps", ())), "settings": fields}
+
+
 class ReconnectSerializer(serializers.Serializer[Any]):
     settings = serializers.JSONField()
 
@@ -132,7 +169,10 @@ class ConnectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
         "learning": "connection_edit",
         "budget": "connection_edit",
         "today": "connection_view",
+        "kinds": "connection_view",
     }
+    commits_midway = frozenset({"verify"})  # it may renew credentials, and finds out that a connection is broken
+    ordering_fields = ("created_at", "name")
 
     @extend_schema(
         responses={
@@ -158,7 +198,7 @@ class ConnectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
         known = self.get_object()
         serializer = ReconnectSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        connection = services.reconnect(known.pk, serializer.validated_data["settings"])
+        connection = services.reconnect(known.pk, _dictionary(serializer.validated_data["settings"]))
         return Response(self.get_serializer(connection).data)
 
     @extend_schema(request=None, responses=VerificationSerializer)
@@ -209,6 +249,12 @@ class ConnectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
     def today(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Calls and costs since midnight UTC."""
         return Response(TodaySerializer(governor.today(self.get_object())).data)
+
+    @extend_schema(responses=KindSerializer(many=True))
+    @action(detail=False, pagination_class=None, filter_backends=[])
+    def kinds(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Every platform that can be connected, and what it asks for."""
+        return Response(KindSerializer([_kind(name) for name in FACES], many=True).data)
 
     def _depart(self, kind: str, name: str, settings: Any, connection: Connection | None = None) -> Response:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.core.cache import cache
@@ -24,6 +25,7 @@ connection may be mended on its platform, so it is asked again sooner.
 MOST_AT_ONCE = 200
 SECONDS_BETWEEN = 300
 CHECK = "faces.tasks.check_connection"
+CHECKED = "connection-check"
 
 
 def ring_due() -> int:
@@ -32,7 +34,8 @@ def ring_due() -> int:
     old = Q(checked_at=None) | Q(checked_at__lt=now - DAILY)
     broken = Q(state=Connection.State.BROKEN, checked_at__lt=now - BROKEN)
     # everyone: the sweep finds connections of all organizations; whoever hears the bell enters the tenant.
-    due = Connection.everyone.filter(old | broken).order_by("checked_at").only("pk", "organization_id")[:MOST_AT_ONCE]
+    due = Connection.everyone.filter(old | broken, organization__deletion_requested_at=None).order_by("checked_at")
+    due = due.only("pk", "organization_id")[:MOST_AT_ONCE]
     for connection in due:
         ring(CHECK, connection.organization_id, connection.pk)
     return len(due)
@@ -43,10 +46,16 @@ def check_soon(connection: Connection) -> None:
     ring(CHECK, connection.organization_id, connection.pk)
 
 
+def forget_checks() -> dict[str, Any]:
+    """Remove what the cache has of the active organization's connections, at its end."""
+    cache.delete_many([f"{CHECKED}:{pk}" for pk in Connection.objects.values_list("pk", flat=True)])
+    return {}
+
+
 def check_in_background(connection_id: UUID | str) -> bool:
     """Check a connection unless that was done a moment ago. Returns whether the platform was asked and answered."""
     # A claim that may get lost: asking twice does no harm, asking for every post that fails would.
-    if not cache.add(f"connection-check:{connection_id}", 1, timeout=SECONDS_BETWEEN):
+    if not cache.add(f"{CHECKED}:{connection_id}", 1, timeout=SECONDS_BETWEEN):
         return False
     try:
         check_connection(connection_id)

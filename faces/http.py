@@ -11,7 +11,7 @@ import email.utils
 import json
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +20,7 @@ import requests
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
 
 from accounts.outbound import Forbidden
+from faces import confidence
 from faces.contract import FaceError
 
 CONNECT_SECONDS, READ_SECONDS, TOTAL_SECONDS = 5.0, 15.0, 20.0
@@ -32,6 +33,7 @@ RESET_HEADERS = (
     "ratelimit-reset",
     "x-rate-limit-reset",
 )
+UNSENDABLE = "The credentials hold a character that no platform's token has: enter them again."
 UNPROVEN = {408, 409, 425}
 """Answers after which the platform may have acted all the same; so may it after every 5xx."""
 
@@ -73,11 +75,13 @@ class Api:
     def _request(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **how: Any) -> Answer:
         url = path if path.startswith(("https://", "http://")) else self.base + path
         deadline = time.monotonic() + TOTAL_SECONDS
+        headers = {**self._headers, **(headers or {})}
+        secrets = confidence.told(headers, how)
         try:
             with self._session.request(
                 method,
                 url,
-                headers={**self._headers, **(headers or {})},
+                headers=headers,
                 timeout=(CONNECT_SECONDS, READ_SECONDS),
                 allow_redirects=False,
                 stream=True,
@@ -87,9 +91,12 @@ class Api:
                 body = self._read(response, deadline)
         except Forbidden as error:
             raise FaceError(str(error), permanent=True) from None
+        except (requests.exceptions.InvalidHeader, UnicodeEncodeError):
+            # `from None`: what these say holds the header.
+            raise FaceError(UNSENDABLE, permanent=True, credentials=True) from None
         except (requests.RequestException, HTTPError) as error:
             raise unreachable(self.platform, error) from error
-        return self._answer(status, told, body)
+        return self._answer(status, told, body, secrets)
 
     def _read(self, response: requests.Response, deadline: float) -> bytes:
         body = b""
@@ -100,7 +107,7 @@ class Api:
                 raise FaceError(f"{self.platform} answered too much or too slowly.", permanent=False, sent=True)
         return body
 
-    def _answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+    def _answer(self, status: int, headers: Mapping[str, str], body: bytes, secrets: Collection[str]) -> Answer:
         headers = {name.lower(): value for name, value in headers.items()}
         is_json = True
         data: Any = {}
@@ -116,7 +123,7 @@ class Api:
                     sent=True,
                 )
             return Answer(status, headers, data)
-        raise self._refusal(status, headers, data)
+        raise self._refusal(status, headers, confidence.without(data, secrets))
 
     def _refusal(self, status: int, headers: Mapping[str, str], data: Any) -> FaceError:
         """What a refusal means; platforms that mean something else by it than its status says have their own."""
@@ -193,6 +200,8 @@ def _plain(error: BaseException) -> str:
     """A failure in a few words, without addresses of ours or headers in it."""
     if isinstance(error, requests.Timeout):
         return "it did not answer in time."
+    if isinstance(error, requests.exceptions.InvalidURL):
+        return "its address is none of a web server."
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate could not be checked."
     return "the connection failed." if isinstance(error, requests.ConnectionError) else "the answer broke off."

@@ -13,6 +13,7 @@ from accounts import audit, clock, vault
 from accounts.models import AuditEntry
 from accounts.services import tell_owners
 from accounts.tenancy import active
+from accounts.webhooks import emit
 from faces.contract import FaceError, Verification
 from faces.models import Connection
 from faces.registry import FACES
@@ -77,8 +78,10 @@ def _book_check(asked: Connection, found: Verification) -> None:
     if changed or audit.actor().user is not None:  # else a daily check that found what it found the day before
         told = {"account": connection.account, "ok": found.ok}
         lists = {"present": list(found.present), "missing": list(found.missing)}
-        audit.record("connection.check", connection, after=told | lists)
+        known = {"account": before[0], "ok": before[1] == Connection.State.CONNECTED}
+        audit.record("connection.check", connection, before=known, after=told | lists)
     if before[0] and before[1] == Connection.State.CONNECTED and not found.ok:
+        _emit_broken(connection)
         tell_owners(
             connection.organization_id,
             f"{connection.name} needs its owner",
@@ -100,12 +103,18 @@ def mark_broken(connection: Connection, problem: str) -> None:
     )
     if not changed:
         return
-    audit.record("connection.broken", connection, after={"problem": problem[:500]})
+    before, after = {"state": Connection.State.CONNECTED}, {"state": Connection.State.BROKEN, "problem": problem[:500]}
+    audit.record("connection.broken", connection, before=before, after=after)
+    _emit_broken(connection)
     tell_owners(
         connection.organization_id,
         f"{connection.name} must be connected again",
         f"{problem}\n\nThe posts of its bots wait until somebody has entered new credentials. Nothing is lost.",
     )
+
+
+def _emit_broken(connection: Connection) -> None:
+    emit("connection.broken", {"connection": str(connection.pk), "kind": connection.kind, "state": "broken"})
 
 
 @transaction.atomic
@@ -125,12 +134,13 @@ def reconnect(connection_id: UUID | str, settings: dict[str, Any]) -> Connection
 def renew_connection(connection_id: UUID | str, public: dict[str, Any], secret: dict[str, Any]) -> Connection:
     """Give a connection checked settings, and credentials to seal; it counts as connected until it is checked."""
     connection = Connection.locked(connection_id)
-    old = connection.settings
-    connection.settings = {**old, **public}
+    before = {"settings": connection.settings, "state": connection.state}
+    connection.settings = {**connection.settings, **public}
     connection.credentials = vault.seal(connection, "credentials", secret) if secret else ""
     connection.state, connection.problem = Connection.State.CONNECTED, ""
     connection.save()
-    audit.record("connection.reconnect", connection, before={"settings": old}, after={"settings": connection.settings})
+    after = {"settings": connection.settings, "state": connection.state}
+    audit.record("connection.reconnect", connection, before=before, after=after)
     return connection
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from django.core.asgi import get_asgi_application
 
@@ -15,9 +16,16 @@ from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E40
 
 from bots.routing import websocket_urlpatterns  # noqa: E402
 
-application = ProtocolTypeRouter(
-    {
-        "http": http,
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
-    }
-)
+programs = URLRouter(websocket_urlpatterns)
+browsers = AllowedHostsOriginValidator(AuthMiddlewareStack(programs))
+
+
+async def websocket(scope: Any, receive: Any, send: Any) -> None:
+    """Browsers name the origin of their page, and come with a session if it is ours. Whoever names none is a program:
+    its session counts for nothing, it comes with a token.
+    """
+    named = any(name == b"origin" for name, _ in scope["headers"])
+    await (browsers if named else programs)(scope, receive, send)
+
+
+application = ProtocolTypeRouter({"http": http, "websocket": websocket})

@@ -8,27 +8,21 @@ the secret key of a local installation, which is drawn once and kept.
 
 from __future__ import annotations
 
-import base64
 import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from kilroy_site.drawn_secrets import CREDENTIAL_KEY, CREDENTIAL_KEY_BYTES, SECRET_KEY, SECRET_KEY_LENGTH, DrawnSecret
+from kilroy_site import config_parsing as parse
+from kilroy_site.drawn_secrets import CREDENTIAL_KEY, SECRET_KEY, SECRET_KEY_LENGTH, DrawnSecret
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 PREFIX = "KILROY_"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-
-_TRUE = ("1", "true", "yes", "on")
-_FALSE = ("0", "false", "no", "off")
-_HOST_PATTERN = re.compile(r"^[A-Za-z0-9_.:\-\[\]]+$")
-_ALLOWED_HOST_PATTERN = re.compile(r"^(\*|\.?[A-Za-z0-9_.\-]+|\[[0-9A-Fa-f:.]+\])$")
 
 
 class ConfigError(Exception):
@@ -66,6 +60,12 @@ class Config:
     log_level: str
     demo: bool
     email_url: str | None
+    sign_up: str
+    trusted_proxies: int
+    oidc_url: str | None
+    oidc_client_id: str
+    oidc_secret: str
+    oidc_name: str
     outbound_allow: frozenset[tuple[str, int]]
     faults: Mapping[str, float]
     api_bases: Mapping[str, str]
@@ -76,117 +76,12 @@ class Config:
         return self.host in LOOPBACK_HOSTS
 
 
-def _boolean(text: str) -> bool:
-    lowered = text.lower()
-    if lowered not in _TRUE + _FALSE:
-        raise ValueError
-    return lowered in _TRUE
-
-
-def _integer(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
-            raise ValueError
-        return int(text)
-
-    return parse
-
-
-def _choice(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.upper() not in choices:
-            raise ValueError
-        return text.upper()
-
-    return parse
-
-
-def _url(*schemes: str, host_needed: bool = True) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        parts = urlsplit(text)
-        _ = parts.port  # raises ValueError when the port is no number
-        if parts.scheme not in schemes or (host_needed and not parts.hostname):
-            raise ValueError
-        return text
-
-    return parse
-
-
-def _redis_url(text: str) -> str:
-    return _url("redis", "rediss", "unix", host_needed=not text.startswith("unix:///"))(text)
-
-
-def _public_url(text: str) -> str:
-    parts = urlsplit(_url("http", "https")(text))
-    if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
-        raise ValueError
-    return text.rstrip("/")
-
-
-def _host(text: str) -> str:
-    if not _HOST_PATTERN.match(text):
-        raise ValueError
-    return text
-
-
-def _allowed_hosts(text: str) -> tuple[str, ...]:
-    hosts = tuple(part.strip() for part in text.split(","))
-    if not all(_ALLOWED_HOST_PATTERN.match(host) for host in hosts):
-        raise ValueError
-    return hosts
-
-
-def _secret_key(text: str) -> str:
-    if len(text) < SECRET_KEY_LENGTH:
-        raise ValueError
-    return text
-
-
-def _credential_keys(text: str) -> Mapping[str, bytes]:
-    keys = {}
-    for part in text.split(","):
-        name, _, key = part.strip().partition(":")
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,20}", name) or name in keys:
-            raise ValueError
-        keys[name] = base64.urlsafe_b64decode(key + "=" * (-len(key) % 4))
-        if len(keys[name]) != CREDENTIAL_KEY_BYTES:
-            raise ValueError
-    return keys
-
-
-def _outbound_allow(text: str) -> frozenset[tuple[str, int]]:
-    pairs = set()
-    for part in text.split(","):
-        host, _, port = part.strip().rpartition(":")
-        if not _HOST_PATTERN.match(host) or not re.fullmatch(r"[0-9]{1,5}", port):
-            raise ValueError
-        pairs.add((host.strip("[]").lower(), int(port)))
-    return frozenset(pairs)
-
-
-def _faults(text: str) -> Mapping[str, float]:
-    chances = {}
-    for part in text.split(","):
-        point, _, chance = part.strip().partition(":")
-        if not re.fullmatch(r"[a-z_]+", point) or not 0 < float(chance) <= 1:
-            raise ValueError
-        chances[point] = float(chance)
-    return chances
-
-
-def _folder(text: str) -> Path:
-    path = Path(text).expanduser()
-    if path.exists() and not path.is_dir():
-        raise ValueError
-    return path.resolve()
-
-
 VARIABLES: tuple[Variable, ...] = (
     Variable(
         "DATABASE_URL",
         "database_url",
         # The host may stand in the query (`?host=/run/postgresql`), as libpq has it.
-        _url("postgresql", "postgres", host_needed=False),
+        parse.url("postgresql", "postgres", host_needed=False),
         None,
         "postgresql://user:password@host:port/name",
         "PostgreSQL server; unset: the embedded one.",
@@ -194,19 +89,26 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "REDIS_URL",
         "redis_url",
-        _redis_url,
+        parse.redis_url,
         None,
         "redis://host:port/number, rediss://… or unix:///path",
-        "Redis server (broker, channel layer, cache); unset: the embedded one.",
+        "Redis server (broker, live events, cache); unset: the embedded one.",
     ),
-    Variable("HOST", "host", _host, "127.0.0.1", "a host name or an address", "Address the web process listens on."),
     Variable(
-        "PORT", "port", _integer(1, 65535), 8000, "a whole number from 1 to 65535", "Port the web process listens on."
+        "HOST", "host", parse.host, "127.0.0.1", "a host name or an address", "Address the web process listens on."
+    ),
+    Variable(
+        "PORT",
+        "port",
+        parse.integer(1, 65535),
+        8000,
+        "a whole number from 1 to 65535",
+        "Port the web process listens on.",
     ),
     Variable(
         "KILROY_SECRET_KEY",
         "secret_key",
-        _secret_key,
+        parse.secret_key,
         "",
         f"at least {SECRET_KEY_LENGTH} characters",
         "Signs sessions and links; unset: drawn once and kept in the data folder (local installations only).",
@@ -214,7 +116,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "KILROY_CREDENTIAL_KEYS",
         "credential_keys",
-        _credential_keys,
+        parse.credential_keys,
         {},
         "name:key pairs separated by commas, each key 32 random bytes in base64",
         "Seal the credentials of connections, the first for new ones; unset: drawn once and kept in the data folder "
@@ -223,7 +125,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "KILROY_OUTBOUND_ALLOW",
         "outbound_allow",
-        _outbound_allow,
+        parse.outbound_allow,
         frozenset(),
         "host:port pairs separated by commas",
         "Private addresses that user-given hosts (an instance, a webhook) may still resolve to.",
@@ -231,15 +133,15 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "KILROY_DEBUG",
         "debug",
-        _boolean,
+        parse.boolean,
         False,
-        f"one of {', '.join(_TRUE + _FALSE)}",
+        f"one of {', '.join(parse.TRUE + parse.FALSE)}",
         "Show tracebacks in the browser.",
     ),
     Variable(
         "KILROY_ALLOWED_HOSTS",
         "allowed_hosts",
-        _allowed_hosts,
+        parse.allowed_hosts,
         (),
         "host names separated by commas",
         "Host names that the site answers to, besides this machine's own.",
@@ -247,16 +149,16 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "KILROY_PUBLIC_URL",
         "public_url",
-        _public_url,
+        parse.public_url,
         "",
         "http://host:port or https://host, without a path",
         "Address that people type; unset: http://HOST:PORT.",
     ),
-    Variable("KILROY_VAR", "var", _folder, BASE_DIR / "var", "a folder", "Data folder."),
+    Variable("KILROY_VAR", "var", parse.folder, BASE_DIR / "var", "a folder", "Data folder."),
     Variable(
         "KILROY_TRAINING_THREADS",
         "training_threads",
-        _integer(0, 1024),
+        parse.integer(0, 1024),
         0,
         "a whole number from 0 to 1024",
         "Threads of the training worker; 0: one per core.",
@@ -264,7 +166,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "KILROY_PUBLISHERS",
         "publishers",
-        _integer(1, 256),
+        parse.integer(1, 256),
         4,
         "a whole number from 1 to 256",
         "Processes that publish and read: each waits for one platform at a time.",
@@ -272,7 +174,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "KILROY_LOG_LEVEL",
         "log_level",
-        _choice(*LOG_LEVELS),
+        parse.choice(*LOG_LEVELS),
         "INFO",
         f"one of {', '.join(LOG_LEVELS)}",
         "Least severe level that is logged.",
@@ -280,23 +182,54 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "KILROY_DEMO",
         "demo",
-        _boolean,
+        parse.boolean,
         True,
-        f"one of {', '.join(_TRUE + _FALSE)}",
+        f"one of {', '.join(parse.TRUE + parse.FALSE)}",
         "Whether `up` sets the demo bot up.",
     ),
     Variable(
         "KILROY_EMAIL_URL",
         "email_url",
-        _url("smtp", "smtps"),
+        parse.url("smtp", "smtps"),
         None,
         "smtp://user:password@host:port or smtps://…",
         "Mail server; unset: mails are written to the log.",
     ),
     Variable(
+        "KILROY_SIGN_UP",
+        "sign_up",
+        parse.word("open", "invited"),
+        "open",
+        "open or invited",
+        "Who may make an account: everybody who reaches the site, or whom an organization invited.",
+    ),
+    Variable(
+        "KILROY_TRUSTED_PROXIES",
+        "trusted_proxies",
+        parse.integer(0, 9),
+        0,
+        "a whole number from 0 to 9",
+        "Proxies in front of the web process that add to X-Forwarded-For; 0: the header is never read.",
+    ),
+    Variable(
+        "KILROY_OIDC_URL",
+        "oidc_url",
+        parse.url("https", "http"),
+        None,
+        "https://host/path of an OpenID Connect issuer",
+        "Single sign-on: the provider's address, below which /.well-known/openid-configuration lies.",
+    ),
+    Variable(
+        "KILROY_OIDC_CLIENT_ID", "oidc_client_id", str, "", "text", "Single sign-on: Kilroy's name at the provider."
+    ),
+    Variable("KILROY_OIDC_SECRET", "oidc_secret", str, "", "text", "Single sign-on: Kilroy's secret at the provider."),
+    Variable(
+        "KILROY_OIDC_NAME", "oidc_name", str, "Single sign-on", "text", "Single sign-on: the words on its button."
+    ),
+    Variable(
         "KILROY_FAULTS",
         "faults",
-        _faults,
+        parse.faults,
         {},
         "point:probability pairs separated by commas, and KILROY_DEBUG=1",
         "For tests of recovery: where and how often a process kills itself while it publishes.",
@@ -319,11 +252,15 @@ def load(environ: Mapping[str, str]) -> Config:
     values["api_bases"] = _api_bases(environ)
     if values["faults"] and not values["debug"]:
         raise ConfigError("KILROY_FAULTS kills processes on purpose: it is for tests, and needs KILROY_DEBUG=1.")
+    if len({bool(values[field]) for field in ("oidc_url", "oidc_client_id", "oidc_secret")}) > 1:
+        raise ConfigError(
+            "Give KILROY_OIDC_URL, KILROY_OIDC_CLIENT_ID and KILROY_OIDC_SECRET together, or none of them."
+        )
     local = values["debug"] or values["host"] in LOOPBACK_HOSTS
     if not values["secret_key"]:
         values["secret_key"] = _drawn(SECRET_KEY, values, local)
     if not values["credential_keys"]:
-        values["credential_keys"] = _credential_keys(f"local:{_drawn(CREDENTIAL_KEY, values, local)}")
+        values["credential_keys"] = parse.credential_keys(f"local:{_drawn(CREDENTIAL_KEY, values, local)}")
     if not values["public_url"]:
         values["public_url"] = f"http://{_bracketed(_reachable(values['host']))}:{values['port']}"
     return Config(**values)
@@ -362,7 +299,7 @@ def _api_bases(environ: Mapping[str, str]) -> Mapping[str, str]:
         if match is None or not text.strip():
             continue
         try:
-            bases[match[1].lower()] = _url("http", "https")(text.strip()).rstrip("/")
+            bases[match[1].lower()] = parse.url("http", "https")(text.strip()).rstrip("/")
         except ValueError:
             raise ConfigError(f"{name}={text!r}: expected http://host:port or https://host.") from None
     return bases
@@ -375,13 +312,17 @@ def _value(variable: Variable, environ: Mapping[str, str]) -> Any:
     try:
         return variable.parse(text)
     except ValueError:
-        shown = "(hidden)" if variable.field in ("secret_key", "credential_keys") else repr(mask_password(text))
+        shown = (
+            "(hidden)"
+            if variable.field in ("secret_key", "credential_keys", "oidc_secret")
+            else repr(mask_password(text))
+        )
         raise ConfigError(f"{variable.name}={shown} cannot be used: expected {variable.accepts}.") from None
 
 
 def _reachable(host: str) -> str:
     """The host that a browser on this machine types: "any address" is no address to type."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # nosec B104 # shown, not listened on
 
 
 def _bracketed(host: str) -> str:

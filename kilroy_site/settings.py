@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import dj_database_url
 
@@ -21,6 +23,7 @@ API_BASES = CONFIG.api_bases
 FAULTS, FAULTS_FILE = CONFIG.faults, CONFIG.var / "faults.log"
 DEBUG = CONFIG.debug
 PUBLIC_URL = CONFIG.public_url
+TRUSTED_PROXIES = CONFIG.trusted_proxies
 ALLOWED_HOSTS = [*CONFIG.allowed_hosts, "localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 SECURE = PUBLIC_URL.startswith("https://")
@@ -38,6 +41,13 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "axes",
     "accounts",
     "faces",
     "bots",
@@ -56,7 +66,10 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "accounts.access.TenantFreeMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "accounts.sessions.LastSeen",
     "kilroy_site.middleware.FormAddress",
+    "axes.middleware.AxesMiddleware",
 ]
 TEMPLATES: list[dict[str, Any]] = [
     {
@@ -79,26 +92,89 @@ ASGI_APPLICATION = "kilroy_site.asgi.application"
 
 DATABASE_URL = CONFIG.database_url or postgres.database_url(VAR)
 REDIS_URL = CONFIG.redis_url or redis.redis_url(VAR)
-DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=60, conn_health_checks=True)}
+DATABASES = {
+    "default": dj_database_url.parse(
+        DATABASE_URL,
+        conn_max_age=60,
+        conn_health_checks=True,
+        disable_server_side_cursors=True,  # their statements cannot carry an organization (accounts/row_security.py)
+    )
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
-CHANNEL_LAYERS = {
-    "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
-}
+LIVE_REDIS_URL: str = REDIS_URL  # live events (docs/live.md); empty: nothing is told
 
 AUTH_USER_MODEL = "accounts.User"
-LOGIN_URL = "accounts:sign-in"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",  # refuses before a password is looked at
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "accounts:start"
-LOGOUT_REDIRECT_URL = "accounts:sign-in"
+LOGOUT_REDIRECT_URL = "account_login"
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("email", "name")},
+    },
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
-SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SAMESITE = "Lax"
+# How people sign in: docs/accounts.md.
+SIGN_UP = CONFIG.sign_up
+ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
+ACCOUNT_FORMS = {"signup": "accounts.forms.SignUpForm"}
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_USER_DISPLAY = str
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "Kilroy: "
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_MAX_EMAIL_ADDRESSES = 5
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_SESSION_REMEMBER = True
+# One client at one account is for axes to stop (below); these stop one client at many, and many at one.
+ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,20/900s/key"}
+MFA_ADAPTER = "accounts.adapter.FactorAdapter"
+MFA_FORMS = {"add_webauthn": "accounts.forms.AddPasskeyForm"}
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "Kilroy"
+MFA_TOTP_TOLERANCE = 1
+SOCIALACCOUNT_ADAPTER = "accounts.adapter.SingleSignOnAdapter"
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+SINGLE_SIGN_ON = {
+    "provider_id": "sso",
+    "name": CONFIG.oidc_name,
+    "client_id": CONFIG.oidc_client_id,
+    "secret": CONFIG.oidc_secret,
+    "settings": {"server_url": CONFIG.oidc_url, "uid_field": "subject"},
+}
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": [SINGLE_SIGN_ON] if CONFIG.oidc_url else []}
+}
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
+AXES_USERNAME_CALLABLE = "accounts.throttling.tried_address"
+AXES_CLIENT_IP_CALLABLE = "accounts.access.client_address"
+AXES_LOCKOUT_CALLABLE = "accounts.throttling.locked_out"
+AXES_DISABLE_ACCESS_LOG = True
+AXES_VERBOSE = False
+
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
+if SECURE:  # by these names a browser takes them from this host alone, never from a neighbour below the same domain
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE
 SECURE_SSL_REDIRECT = SECURE
@@ -145,8 +221,26 @@ CELERY_BEAT_SCHEDULE = {
     "sweep-runs": {"task": "training.tasks.sweep_runs", "schedule": 2.0, "options": {"expires": 5}},
     "sweep-pipeline": {"task": "training.tasks.sweep_pipeline", "schedule": 15.0, "options": {"expires": 30}},
     "sweep-queues": {"task": "training.tasks.sweep_queues", "schedule": 60.0, "options": {"expires": 60}},
+    "purge-organizations": {
+        "task": "accounts.tasks.purge_organizations",
+        "schedule": 600.0,
+        "options": {"expires": 300},
+    },
+    "forget-idempotency-keys": {
+        "task": "accounts.tasks.forget_idempotency_keys",
+        "schedule": 600.0,
+        "options": {"expires": 300},
+    },
+    "sweep-webhooks": {"task": "accounts.tasks.sweep_webhooks", "schedule": 5.0, "options": {"expires": 10}},
+    "sweep-exports": {"task": "accounts.tasks.sweep_exports", "schedule": 60.0, "options": {"expires": 60}},
+    "forget-webhook-deliveries": {
+        "task": "accounts.tasks.forget_webhook_deliveries",
+        "schedule": 3600.0,
+        "options": {"expires": 600},
+    },
 }
 TRAINING_THREADS = CONFIG.training_threads
+WEBHOOKS_AT_ONCE = max(1, CONFIG.publishers - 1)  # one is left for publishing, however slow receivers are
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -157,12 +251,14 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "accounts.pagination.NewestFirst",
     "PAGE_SIZE": 50,
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.MultiPartParser"],
+    "DEFAULT_PARSER_CLASSES": ["accounts.parsers.StrictJSONParser", "rest_framework.parsers.MultiPartParser"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "accounts.schema.ApiSchema",
     "EXCEPTION_HANDLER": "accounts.problems.problem_details",
+    "URL_FORMAT_OVERRIDE": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+API_LIMITS = {"caller": 600, "organization": 3000, "generate": 60}  # requests a minute (accounts/throttles.py)
 SPECTACULAR_SETTINGS = {
     "TITLE": "Kilroy",
     "DESCRIPTION": "Raise social-media bots that learn from their audience, with a person in control at every step.",
@@ -181,15 +277,14 @@ LOGGING = {
     "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["stderr"], "level": CONFIG.log_level},
-    "loggers": {  # each of these has a line for every tick of the clock
+    "loggers": {  # each of these has a line for every tick of the clock, or several for every sign-in
         name: {"level": "WARNING"}
-        for name in ("uvicorn.access", "celery.beat", "celery.app.trace", "celery.worker.strategy")
+        for name in ("axes", "uvicorn.access", "celery.beat", "celery.app.trace", "celery.worker.strategy")
     },
 }
 
+DEFAULT_FROM_EMAIL = f"Kilroy <kilroy@{urlsplit(PUBLIC_URL).hostname}>"
 if CONFIG.email_url:
-    from urllib.parse import unquote, urlsplit
-
     _mail = urlsplit(CONFIG.email_url)
     EMAIL_TIMEOUT = 10
     EMAIL_HOST, EMAIL_PORT = _mail.hostname, _mail.port or (465 if _mail.scheme == "smtps" else 587)

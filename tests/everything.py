@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
 
-from accounts.models import Webhook, WebhookDelivery
+from accounts.models import ApiToken, AuditEntry, Export, Invitation, Membership, Webhook, WebhookDelivery
+from accounts.roles import Role
+from accounts.tokens import create_token
 from bots.models import Bot, Incoming, Post, PostImage, ReplyCandidate, ReplyRules, Schedule, ScoreObservation
 from bots.states import PostState
 from faces.models import Authorization, BilledRead, Connection, Usage
@@ -27,6 +30,7 @@ from tests.factories import (
     make_run,
     make_sample_set,
     make_schedule,
+    make_user,
     make_verdict,
     make_version,
 )
@@ -52,6 +56,12 @@ class Everything:
     incoming: Incoming
     harvest: Harvest
     webhook: Webhook
+    delivery: WebhookDelivery
+    member: Membership
+    invitation: Invitation
+    token: ApiToken
+    export: Export
+    line: AuditEntry
 
     @property
     def post(self) -> Post:
@@ -117,6 +127,12 @@ def make_everything() -> Everything:
         incoming,
         harvest,
         webhook,
+        webhook.deliveries.get(),
+        make_membership(),
+        make_invitation(),
+        make_token(),
+        Export.objects.create(state=Export.State.FAILED, error="The disk was full."),
+        AuditEntry.objects.latest("pk"),
     )
 
 
@@ -158,8 +174,26 @@ def make_usage(connection: Connection) -> None:
     )
 
 
+def make_membership() -> Membership:
+    """One more member, who may look."""
+    return Membership.objects.create(user=make_user(), role=Role.VIEWER)
+
+
+def make_token() -> ApiToken:
+    """A token of whoever came first."""
+    return create_token(Membership.objects.earliest("created_at"), "A token")[0]
+
+
+def make_invitation(**fields: Any) -> Invitation:
+    """An invitation that nobody has accepted yet."""
+    defaults = {"email": "dora@kilroy.example", "role": Role.VIEWER, "invited_by": "alice@kilroy.example"}
+    expires = timezone.now() + timedelta(days=7)
+    return Invitation.objects.create(**defaults | {"sha256": uuid.uuid4().hex, "expires_at": expires} | fields)
+
+
 def make_webhook(**fields: Any) -> Webhook:
     """A webhook that nobody listens at, with one message that waits."""
+    payload = {"type": "post.published", "timestamp": timezone.now().isoformat(), "data": {}}
     webhook = Webhook.objects.create(**{"url": "https://hooks.example/kilroy", "events": ["post.published"]} | fields)
-    WebhookDelivery.objects.create(webhook=webhook, event="post.published", payload={})
+    WebhookDelivery.objects.create(webhook=webhook, event="post.published", payload=payload)
     return webhook

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from accounts.tenancy import tenant
 from tests.everything import Everything
 
 
@@ -56,16 +57,30 @@ PAGES = [route for route in INSIDE if route.pattern.startswith("o/")]
 API = [route for route in INSIDE if route.pattern.startswith("api/v1/")]
 
 
+def _first(made: Everything, rows: Callable[[], Any]) -> Any:
+    with tenant(made.bot.organization_id):
+        return rows().first()
+
+
 def ids_of(made: Everything, route: Route) -> dict[str, Any]:
     pk = {
+        "audit": made.line,
         "bots": made.bot,
         "canaries": made.canary,
+        "candidates": _first(made, lambda: made.incoming.candidates),
         "connections": made.connection,
         "datasets": made.dataset,
+        "examples": _first(made, lambda: made.dataset.examples),
+        "exports": made.export,
         "generate": made.generation,
         "harvests": made.harvest,
+        "images": made.image,
         "incoming": made.incoming,
+        "invitations": made.invitation,
+        "members": made.member.user,
+        "lift": made.bot,
         "models": made.version,
+        "moderation": made.bot,
         "needs-human": made.post,
         "posts": made.post,
         "queue": made.bot,
@@ -74,6 +89,9 @@ def ids_of(made: Everything, route: Route) -> dict[str, Any]:
         "runs": made.run,
         "schedules": made.schedule,
         "scores": made.observation,
+        "tokens": made.token,
+        "webhooks": made.webhook,
+        "webhook-deliveries": made.delivery,
     }
     resource = route.pattern.split("/")[4] if route in API else ""
     return {
@@ -88,6 +106,12 @@ def ids_of(made: Everything, route: Route) -> dict[str, Any]:
         "canary_id": made.canary.pk,
         "harvest_id": made.harvest.pk,
         "connection_id": made.connection.pk,
+        "webhook_id": made.webhook.pk,
+        "delivery_id": made.delivery.pk,
+        "person_id": made.member.user_id,
+        "invitation_id": made.invitation.pk,
+        "token_id": made.token.pk,
+        "export_id": made.export.pk,
         "sha256": "0" * 64,
         "kind": "sandbox",
     }

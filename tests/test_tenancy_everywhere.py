@@ -12,8 +12,8 @@ from django.conf import settings
 from django.db import DatabaseError, connection, models, transaction
 
 from accounts.models import Membership
-from accounts.services import create_token
 from accounts.tenancy import NoTenant, TenantManager, TenantModel, tenant
+from accounts.tokens import create_token
 from faces.contract import OutgoingPost
 from tests.everything import make_everything
 from tests.factories import World, make_bot, make_run, make_world
@@ -102,7 +102,8 @@ def _pointing(field: models.ForeignKey, world: World) -> tuple[str, str]:  # typ
         mine = list(field.related_model.objects.all())
     with tenant(world.globex.pk):
         theirs = list(field.related_model.objects.all())
-    return _said(field, row.pk, mine), _said(field, row.pk, theirs)
+    with tenant(world.acme.pk):
+        return _said(field, row.pk, mine), _said(field, row.pk, theirs)
 
 
 def _said(field: models.ForeignKey, row: object, targets: list[TenantModel]) -> str:  # type: ignore[type-arg]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 from django.conf import settings
@@ -32,6 +34,20 @@ def store_folder(folder: Path, prefix: str) -> tuple[str, int]:
                 raise ArtifactError(f"{prefix}/{path.name} exists already: artifacts are never overwritten.")
             size += path.stat().st_size
     return checksum, size
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of a model folder's files."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
+def remove_folder(prefix: str) -> None:
+    """Delete a stored folder and this machine's copy of it; none is no error."""
+    with contextlib.suppress(FileNotFoundError):
+        for name in default_storage.listdir(prefix)[1]:
+            default_storage.delete(f"{prefix}/{name}")
+        default_storage.delete(prefix)  # the empty folder, where a storage has such a thing
+    shutil.rmtree(Path(settings.VAR) / "cache" / "artifacts" / prefix, ignore_errors=True)
 
 
 _verified: set[tuple[Path, str]] = set()
@@ -75,6 +91,26 @@ def _cached(prefix: str) -> Path:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder
+
+
+def alike(first: str, second: str) -> bool:
+    """Whether two stored folders hold the same configuration and tokenizer. (Their weights have a SHA-256 of their
+    own.)
+    """
+    return first == second or _reading_files(first) == _reading_files(second)
+
+
+@lru_cache(maxsize=256)  # a stored folder never changes
+def _reading_files(prefix: str) -> tuple[tuple[str, str], ...]:
+    try:
+        names = sorted(name for name in default_storage.listdir(prefix)[1] if name.endswith(".json"))
+    except FileNotFoundError:
+        return ()
+    found = []
+    for name in names:
+        with default_storage.open(f"{prefix}/{name}", "rb") as file:
+            found.append((name, hashlib.sha256(file.read()).hexdigest()))
+    return tuple(found)
 
 
 def sha256_of(path: Path) -> str:

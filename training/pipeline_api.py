@@ -15,7 +15,8 @@ from accounts.api import OrganizationViewSet
 from accounts.pagination import NewestFirst
 from bots.models import Bot
 from faces.models import Connection
-from training.api import GenerationSerializer, OfBot
+from training.api import OfBot
+from training.generation_api import GenerationSerializer
 from training.models import Generation, Harvest, Retraining
 from training.services import generations, harvests, retraining
 

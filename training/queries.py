@@ -4,34 +4,60 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
+from django.db import connection
 from django.db.models import Avg, Count, Max, Min
 
+from accounts.tenancy import active
 from bots.models import Bot
-from training.models import Dataset, Example, Metric, Round, Run, SampleSet
+from training.models import Dataset, Example, Round, Run, SampleSet
 
 MOST_POINTS = 2000
+PER_BUCKET = 3
+"""Points that are kept of each bucket: its lowest, its highest and its last."""
+
+SERIES = """
+    WITH facts AS (
+        SELECT name, min(step) AS first, max(step) AS last, count(*) AS points
+        FROM training_metric
+        WHERE organization_id = %(organization)s AND run_id = %(run)s AND step > %(after)s
+            AND (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
+        GROUP BY name
+    )
+    SELECT name, min(ARRAY[value, step]), max(ARRAY[value, -step]), max(ARRAY[step, value])
+    FROM training_metric JOIN facts USING (name)
+    WHERE organization_id = %(organization)s AND run_id = %(run)s AND step > %(after)s
+    GROUP BY name, CASE
+        WHEN points <= %(most)s THEN step::bigint
+        ELSE (step - first)::bigint * %(buckets)s / (last - first + 1)
+    END
+"""
+"""A run's metrics in buckets of equal width in steps, or one bucket a step where they are few enough."""
 
 
-def series_of(run: Run) -> dict[str, list[list[float]]]:
-    """Each metric of a run as [[step, value], …], rising by step, thinned to at most 2,000 points by keeping every
-    n-th and the last.
+def series_of(
+    run: Run, *, after: int = -1, most: int = MOST_POINTS, names: Sequence[str] = ()
+) -> dict[str, list[list[float]]]:
+    """Each metric of a run as [[step, value], …], rising by step, from the steps above `after`. A metric of more than
+    `most` points (at least 3) is thinned to that many by keeping the lowest, the highest and the last point of every
+    bucket, so that no spike is lost; the database does that.
     """
-    series: dict[str, list[list[float]]] = defaultdict(list)
-    for name, step, value in (
-        Metric.objects.filter(run=run).order_by("name", "step").values_list("name", "step", "value")
-    ):
-        series[name].append([step, value])
-    return {name: _thinned(points) for name, points in series.items()}
-
-
-def _thinned(points: list[list[float]]) -> list[list[float]]:
-    stride = -(-len(points) // MOST_POINTS)
-    if stride <= 1:
-        return points
-    kept = points[::stride]
-    return kept if kept[-1] == points[-1] else [*kept[: MOST_POINTS - 1], points[-1]]
+    asked: dict[str, Any] = {
+        "organization": active(),
+        "run": run.pk,
+        "after": after,
+        "names": list(names) or None,
+        "most": most,
+        "buckets": max(1, most // PER_BUCKET),
+    }
+    series: dict[str, set[tuple[int, float]]] = defaultdict(set)
+    with connection.cursor() as cursor:
+        cursor.execute(SERIES, asked)
+        for name, (low, low_at), (high, high_at), (last_at, last) in cursor:
+            series[name] |= {(int(low_at), low), (int(-high_at), high), (int(last_at), last)}
+    return {name: [[step, value] for step, value in sorted(series[name])] for name in sorted(series)}
 
 
 def run_series(run: Run) -> dict[str, Any]:

@@ -12,15 +12,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api import OrganizationViewSet
+from accounts.pagination import NewestFirst
 from bots.models import Bot
 from training.api import OfBot
-from training.models import Dataset, ModelVersion, Round, Run, RunDataset
-from training.queries import series_of
+from training.models import Dataset, ModelVersion, Round, Run, RunDataset, SampleSet
+from training.queries import MOST_POINTS, PER_BUCKET, series_of
 from training.services import reconfiguration, runs, versions
 from training.settings_forms import KINDS
 from training.settings_schema import ONLINE_PRESETS, json_schema
-
-MOST_ROUNDS = 200
 
 
 class SourceSerializer(serializers.ModelSerializer[RunDataset]):
@@ -91,6 +90,41 @@ class RoundSerializer(serializers.ModelSerializer[Round]):
         )
 
 
+class NewestRoundFirst(NewestFirst):
+    ordering = ("-number",)
+
+
+class NewestStepFirst(NewestFirst):
+    ordering = ("-step",)
+
+
+class SampleSetSerializer(serializers.ModelSerializer[SampleSet]):
+    class Meta:
+        model = SampleSet
+        fields = ("step", "texts", "at")
+
+
+class ChangeSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    before = serializers.JSONField(allow_null=True)
+    after = serializers.JSONField(allow_null=True)
+    by = serializers.CharField()
+    at = serializers.DateTimeField()
+
+
+class MetricsQuery(serializers.Serializer[Any]):
+    after = serializers.IntegerField(
+        required=False, default=-1, min_value=-1, max_value=2**31 - 1, help_text="Only steps above this one."
+    )
+    max_points = serializers.IntegerField(
+        required=False, default=MOST_POINTS, min_value=PER_BUCKET, max_value=20_000, help_text="Of each metric."
+    )
+    name = serializers.CharField(required=False, help_text="Only this metric; may be given several times.")
+
+
+_SINGLE = {"after", "max_points"}
+
+
 class RunFilter(OfBot):
     kind = filters.ChoiceFilter(choices=Run.Kind.choices)
     state = filters.ChoiceFilter(choices=Run.State.choices)
@@ -100,6 +134,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationV
     queryset = Run.objects.prefetch_related("sources")
     serializer_class = RunSerializer
     filterset_class = RunFilter
+    ordering_fields = ("created_at",)
     permissions: ClassVar[dict[str, str]] = {
         "list": "run_view",
         "retrieve": "run_view",
@@ -109,6 +144,8 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationV
         "resume": "run_control",
         "metrics": "run_view",
         "rounds": "run_view",
+        "samples": "run_view",
+        "changes": "run_view",
         "settings_schema": "run_view",
         "partial_update": "run_control",
     }
@@ -148,19 +185,40 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationV
         return Response(self.get_serializer(runs.resume_run(self.get_object().pk)).data)
 
     @extend_schema(
-        responses={200: {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "array"}}}}
+        parameters=[MetricsQuery],
+        responses={200: {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "array"}}}},
     )
-    @action(detail=True, methods=["get"])
+    @action(detail=True, methods=["get"], filterset_class=None)
     def metrics(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Every metric of the run as [[step, value], …], thinned to at most 2,000 points each."""
-        return Response(series_of(self.get_object()))
+        """Every metric of the run as [[step, value], …], rising by step. A metric of more points than `max_points` is
+        thinned to the lowest, the highest and the last of equal stretches of steps: spikes stay.
+        """
+        run = self.get_object()
+        asked = MetricsQuery(data={name: request.query_params[name] for name in _SINGLE & set(request.query_params)})
+        asked.is_valid(raise_exception=True)
+        chosen = asked.validated_data
+        names = request.query_params.getlist("name")
+        return Response(series_of(run, after=chosen["after"], most=chosen["max_points"], names=names))
 
     @extend_schema(responses=RoundSerializer(many=True))
-    @action(detail=True, methods=["get"], pagination_class=None, filterset_class=None)
+    @action(detail=True, methods=["get"], pagination_class=NewestRoundFirst, filterset_class=None)
     def rounds(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """The latest rounds of an online run, at most 200, newest first: what each decided and measured."""
-        rows = self.get_object().rounds.order_by("-number")[:MOST_ROUNDS]
-        return Response(RoundSerializer(rows, many=True).data)
+        """The rounds of an online run, newest first: what each decided and measured."""
+        page = self.paginate_queryset(self.get_object().rounds.all())
+        return self.get_paginated_response(RoundSerializer(page, many=True).data)
+
+    @extend_schema(responses=SampleSetSerializer(many=True))
+    @action(detail=True, methods=["get"], pagination_class=NewestStepFirst, filterset_class=None)
+    def samples(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Texts that the model drew during the run, unedited, the latest first."""
+        page = self.paginate_queryset(self.get_object().sample_sets.all())
+        return self.get_paginated_response(SampleSetSerializer(page, many=True).data)
+
+    @extend_schema(responses=ChangeSerializer(many=True))
+    @action(detail=True, methods=["get"], pagination_class=None, filterset_class=None)
+    def changes(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Every change of the run's settings while it lived, oldest first."""
+        return Response(ChangeSerializer(reconfiguration.changes_of(self.get_object()), many=True).data)
 
     @extend_schema(request=ReconfigureSerializer, responses=RunSerializer)
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -1,5 +1,6 @@
 """Doorbells of training: take ids, enter the tenant, call one service. Those named `gpu_*` run on the training
-worker, which alone loads torch.
+worker, which alone loads torch; each of them, and that of an import, does the work whose turn it is
+(training/services/fairness.py), and not necessarily what it was rung for.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from celery import shared_task
 from celery.signals import worker_ready
 
 from accounts.tenancy import tenant
-from training.services import ahead, datasets, generations, harvests, replies, retraining, runs, worker
+from training.services import ahead, harvests, replies, retraining, runs, worker
 
 
 @worker_ready.connect
@@ -23,22 +24,19 @@ def free_dead_leases(sender: Any, **kwargs: Any) -> None:
 def gpu_advance_run(organization_id: str, run_id: str) -> None:
     from training import gpu
 
-    with tenant(organization_id):
-        worker.advance_run(run_id, gpu.engine)
+    worker.serve(run_id, gpu.engine)
 
 
 @shared_task
 def gpu_answer_generation(organization_id: str, generation_id: str) -> None:
     from training import gpu
 
-    with tenant(organization_id):
-        generations.answer_generation(generation_id, gpu.engine)
+    worker.serve(None, gpu.engine)
 
 
 @shared_task
 def import_dataset(organization_id: str, dataset_id: str) -> None:
-    with tenant(organization_id):
-        datasets.import_dataset(dataset_id)
+    worker.import_next()
 
 
 @shared_task
@@ -50,8 +48,7 @@ def sweep_runs() -> None:
 def gpu_answer_incoming(organization_id: str, incoming_id: str) -> None:
     from training import gpu
 
-    with tenant(organization_id):
-        replies.answer_incoming(incoming_id, gpu.engine)
+    worker.serve(None, gpu.engine)
 
 
 @shared_task

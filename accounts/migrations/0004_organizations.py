@@ -223,7 +223,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("headers", models.JSONField(default=dict)),
-                ("body", models.TextField(blank=True)),
+                ("body", models.TextField(blank=True, help_text="Sealed: answers may hold secrets.")),
                 ("created_at", models.DateTimeField()),
                 (
                     "organization",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from accounts import audit, clock
+from accounts import audit, clock, quotas
 from bots import live, scoring, slots
 from bots.models import Bot, Post, Schedule
 from bots.states import PostState
@@ -35,11 +36,14 @@ LONGEST_READING = 525_600
 
 @transaction.atomic
 def create_bot(name: str, connection: Connection, **fields: Any) -> Bot:
-    """Create a bot that speaks through a connection. Raises ValidationError, saying field by field what is wrong."""
+    """Create a bot that speaks through a connection. Raises ValidationError, saying field by field what is wrong, and
+    QuotaExceeded.
+    """
     bot = Bot(name=name.strip(), connection=connection, **fields)
     _check(bot)
     if Bot.objects.filter(name=bot.name).exists():
         raise ValidationError({"name": f"There is a bot “{bot.name}” already: choose another name."})
+    quotas.demand("bots")
     bot.save()
     audit.record("bot.create", bot, after={"name": bot.name, "connection": str(connection.pk), **fields})
     return bot
@@ -64,6 +68,11 @@ def _check(bot: Bot) -> None:
         raise ValidationError({"name": "Give the bot a name."})
     bot.clean_fields(exclude=["organization"])
     _check_base_model(bot.base_model)
+    check_rules(bot)
+
+
+def check_rules(bot: Bot) -> None:
+    """Refuse a formula, ages or words that cannot be used. Raises ValidationError, saying by field what is wrong."""
     try:
         scoring.check(bot.score_formula, bot.connection.capabilities.metrics)
     except scoring.FormulaError as error:
@@ -108,19 +117,25 @@ def _check_base_model(name: str) -> None:
 @transaction.atomic
 def pause_bot(bot: Bot, reason: str = "") -> None:
     """The bot's kill switch: from now on no send begins."""
+    before = _paused(bot)
     bot.paused_at, bot.pause_reason = clock.now(), reason.replace("\0", "")[:300]
     bot.save(update_fields=["paused_at", "pause_reason"])
-    audit.record("bot.pause", bot, after={"reason": bot.pause_reason})
+    audit.record("bot.pause", bot, before=before, after=_paused(bot))
     live.tell(bot.pk, {"type": "bot", "paused": True})
 
 
 @transaction.atomic
 def resume_bot(bot: Bot) -> None:
     """Undo a pause. Slots that passed meanwhile count as missed: their posts take later ones."""
+    before = _paused(bot)
     bot.paused_at, bot.pause_reason = None, ""
     bot.save(update_fields=["paused_at", "pause_reason"])
-    audit.record("bot.resume", bot)
+    audit.record("bot.resume", bot, before=before, after=_paused(bot))
     live.tell(bot.pk, {"type": "bot", "paused": False})
+
+
+def _paused(bot: Bot) -> dict[str, Any]:
+    return {"paused_at": bot.paused_at, "reason": bot.pause_reason}
 
 
 @transaction.atomic
@@ -132,6 +147,29 @@ def set_schedule(bot: Bot, schedule: Schedule | None = None, **rule: Any) -> Sch
     before = _rule(schedule) if schedule._state.adding is False else {}
     for name, value in rule.items():
         setattr(schedule, name, value)
+    _check_rule(schedule)
+    schedule.save()
+    release_slots(bot)
+    audit.record("schedule.set", schedule, before=before, after=_rule(schedule) | {"bot": str(bot.pk)})
+    return schedule
+
+
+def preview_schedule(bot: Bot, schedule: Schedule | None = None, **rule: Any) -> list[datetime]:
+    """The next ten slots of a rule that is not kept; `schedule` is the one that it would change. Raises
+    ValidationError.
+    """
+    trial = Schedule(bot=bot, created_at=clock.now())
+    if schedule is not None:
+        for name in (*RULE, "quiet_from", "quiet_until"):
+            setattr(trial, name, getattr(schedule, name))
+        trial.pk = schedule.pk  # decides the jitter
+    for name, value in rule.items():
+        setattr(trial, name, value)
+    _check_rule(trial)
+    return slots.upcoming(trial, clock.now(), 10)
+
+
+def _check_rule(schedule: Schedule) -> None:
     schedule.clean_fields(exclude=["organization"])
     if (schedule.quiet_from is None) != (schedule.quiet_until is None):
         raise ValidationError({"quiet_until": QUIET_HOURS})
@@ -140,24 +178,22 @@ def set_schedule(bot: Bot, schedule: Schedule | None = None, **rule: Any) -> Sch
     except slots.ScheduleError as error:
         field = {"interval": "interval_seconds", "cron": "cron", "timetable": "timetable"}[schedule.kind]
         raise ValidationError({field: str(error)}) from None
-    schedule.save()
-    release_slots(bot)
-    audit.record("schedule.set", schedule, before=before, after=_rule(schedule))
-    return schedule
 
 
 @transaction.atomic
 def remove_schedule(schedule: Schedule) -> None:
     """Remove a schedule; its posts that are not yet due wait for another slot."""
     bot = schedule.bot
-    audit.record("schedule.remove", schedule, before=_rule(schedule))
-    schedule.delete()
+    audit.record("schedule.remove", schedule, before=_rule(schedule) | {"bot": str(bot.pk)})
     release_slots(bot)
+    schedule.delete()
 
 
 def release_slots(bot: Bot) -> None:
-    """Take the slots of the bot's scheduled posts back; they wait, approved, for new ones."""
-    Post.objects.filter(bot=bot, state=PostState.SCHEDULED).update(
+    """Take back the slots that the bot's schedules gave; their posts wait, approved, for new ones. A moment that a
+    person chose stays.
+    """
+    Post.objects.filter(bot=bot, state=PostState.SCHEDULED, schedule__isnull=False).update(
         state=PostState.APPROVED, slot_utc=None, schedule=None
     )
 

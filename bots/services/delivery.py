@@ -21,8 +21,9 @@ from django.db import IntegrityError, InterfaceError, OperationalError, connecti
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 
-from accounts import audit, clock, site
-from bots import deadman, live, slots
+from accounts import audit, clock, quotas, site
+from accounts.quotas import QuotaExceeded
+from bots import deadman, events, live, slots
 from bots.faults import point
 from bots.models import Post
 from bots.services import threads
@@ -40,6 +41,8 @@ LEASE = timedelta(seconds=60)
 QUIESCENCE = timedelta(seconds=120)
 """How long an unknown outcome rests before the platform is asked: a request still under way must have ended by then."""
 LONGEST_BACKOFF = 3600.0
+QUOTA_LOOK = timedelta(minutes=5)
+"""After how long a post over the day's quota is looked at again: an operator may have given more."""
 HELD = timedelta(seconds=5)
 """After how long a post that was held back is looked at again: what a switch may take to be felt."""
 REPEATS = (0.2, 1.0, 3.0)
@@ -81,16 +84,20 @@ def deliver_post(post_id: UUID | str) -> str | None:
     with deadman.armed():
         point("before_intent")
         # Committed before any byte leaves: from here on, silence means "unknown", never "unsent".
-        if not settle(
-            post,
-            PostState.LEASED,
-            PostState.SENDING,
-            sent_at=Coalesce("sent_at", Now()),
-            attempts=F("attempts") + 1,
-            lease_until=Now() + LEASE,
-            absences=0,
-            looked_for_at=None,
-        ):
+        try:
+            intended = settle(
+                post,
+                PostState.LEASED,
+                PostState.SENDING,
+                sent_at=Coalesce("sent_at", Now()),
+                attempts=F("attempts") + 1,
+                lease_until=Now() + LEASE,
+                absences=0,
+                looked_for_at=None,
+            )
+        except QuotaExceeded as error:  # another post took the last of the day meanwhile
+            return _put_back(post, *_over_quota(error))
+        if not intended:
             return None
         point("after_intent")
         return _send(post, content)
@@ -137,9 +144,20 @@ def _reason_to_hold(post: Post) -> tuple[str, Any] | None:
 
 
 def _beyond_means(post: Post, content: OutgoingPost) -> tuple[str, datetime] | None:
-    """What limit or budget keeps the post back, and until when; None when it may be sent, and is counted."""
+    """What quota, limit or budget keeps the post back, and until when; None when it may be sent, and is counted by its
+    platform's limits.
+    """
+    try:
+        quotas.check("posts_per_day", organization=post.organization)
+    except QuotaExceeded as error:
+        return _over_quota(error)
     wait = governor.admit(post.connection, "publish", microdollars=post.connection.face.price(content))
     return (wait.reason, wait.until) if wait else None
+
+
+def _over_quota(error: QuotaExceeded) -> tuple[str, datetime]:
+    assert error.frees_at is not None  # a daily quota
+    return " ".join(error.messages), min(error.frees_at, clock.now() + QUOTA_LOOK)
 
 
 def _put_back(post: Post, why: str, until: Any) -> str:
@@ -170,7 +188,10 @@ def book_published(post: Post, old: PostState, published: Published) -> str:
             post,
             old,
             PostState.PUBLISHED,
-            line=("post.publish", {"remote_id": published.remote_id, "connection": str(post.connection_id)}),
+            line=(
+                "post.publish",
+                {"state": PostState.PUBLISHED, "remote_id": published.remote_id, "connection": str(post.connection_id)},
+            ),
             remote_id=published.remote_id,
             remote_url=published.url,
             published_at=published.at,
@@ -229,14 +250,28 @@ def settle(
             moved = Post.objects.filter(pk=post.pk, fence=post.fence, state=old).update(
                 state=new, updated_at=clock.now(), **fields
             )
+            if moved:
+                _count(post, old, new)
             if moved and line:
-                audit.record(line[0], post, after=line[1])
+                audit.record(line[0], post, before={"state": old}, after=line[1])
+            if moved:
+                events.moved(post, new, fields.get("remote_url", ""))
             return bool(moved)
 
     moved = _persistently(step)
     if moved and not leased:
         live.tell(post.bot_id, {"type": "post", "post": str(post.pk), "state": new})
     return moved
+
+
+def _count(post: Post, old: PostState, new: PostState) -> None:
+    """A post counts towards the day's quota from its intent on, unless it is certain that nothing went out. Raises
+    QuotaExceeded.
+    """
+    if new == PostState.SENDING:
+        quotas.consume("posts_per_day", organization=post.organization)
+    elif old in (PostState.SENDING, PostState.UNKNOWN) and new in (PostState.QUEUED, PostState.REJECTED):
+        quotas.give_back("posts_per_day")
 
 
 def _persistently(step: Callable[[], bool]) -> bool:
@@ -259,10 +294,12 @@ def _persistently(step: Callable[[], bool]) -> bool:
 def take_down_post(post_id: UUID | str) -> Post:
     """Take a published post down from its platform. Raises FaceError when the platform refuses."""
     post: Post = Post.objects.select_related("connection").get(pk=post_id)
+    before = {"state": post.state}
     post.move(PostState.DELETED)
     post.connection.face.delete(post.remote_id or "")
     post.next_reading_at = None
     post.save(update_fields=["state", "next_reading_at", "updated_at"])
-    audit.record("post.take_down", post, after={"remote_id": post.remote_id})
+    audit.record("post.take_down", post, before=before, after={"state": post.state, "remote_id": post.remote_id})
+    events.moved(post, post.state)
     live.tell(post.bot_id, {"type": "post", "post": str(post.pk), "state": post.state})
     return post

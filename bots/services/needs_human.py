@@ -12,11 +12,11 @@ from django.db import transaction
 from django.db.models import Max
 from django.urls import reverse
 
-from accounts import audit, clock
+from accounts import audit, clock, quotas
 from accounts.models import AuditEntry, Organization
 from accounts.services import tell_owners
 from accounts.tenancy import tenant
-from bots import live
+from bots import events, live
 from bots.models import Post
 from bots.services import threads
 from bots.services.posts import outgoing
@@ -98,6 +98,7 @@ def send_again(post_id: UUID | str) -> Post:
     post.not_before = post.sent_at = post.looked_for_at = None
     post.absences, post.last_error = 0, ""
     post.save()
+    quotas.give_back("posts_per_day")
     return _done(post, "post.send_again")
 
 
@@ -121,6 +122,7 @@ def _needing(post_id: UUID | str, new: PostState) -> Post:
 def _done(post: Post, action: str, **told: object) -> Post:
     before = {"state": PostState.NEEDS_HUMAN}
     audit.record(action, post, before=before, after={"state": post.state, **told})
+    events.moved(post, post.state, post.remote_url)
     live.tell(post.bot_id, {"type": "post", "post": str(post.pk), "state": post.state})
     return post
 

@@ -13,8 +13,8 @@ from django.core.exceptions import ValidationError
 from django.core.files.base import ContentFile
 from django.db import transaction
 
-from accounts import audit, clock
-from bots import live
+from accounts import audit, clock, quotas
+from bots import events, live
 from bots.models import Bot, Decision, Post, PostImage, Verdict
 from bots.moderation import RuleContext, moderate
 from bots.moderation.earlier import EarlierTexts
@@ -23,6 +23,8 @@ from faces.contract import OutgoingImage, OutgoingPost
 from faces.keys import new_key
 
 MEDIA_TYPES = {"image/png": ".png", "image/jpeg": ".jpg", "image/gif": ".gif", "image/webp": ".webp"}
+LARGEST_IMAGE = 20_000_000
+TOO_LARGE = f"An image has at most {LARGEST_IMAGE / 1e6:g} MB: make it smaller."
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def _propose(bot: Bot, draft: Draft, earlier: EarlierTexts) -> Post:
     Verdict.objects.bulk_create(verdicts)
     _save_images(post, draft.images)
     audit.record("post.propose", post, after={"text": post.text, "arm": post.arm, "state": post.state})
+    events.proposed(post)
     return post
 
 
@@ -186,17 +189,24 @@ def _state_after_rules(bot: Bot, verdicts: Sequence[Verdict]) -> PostState:
 
 
 def _save_images(post: Post, images: Sequence[OutgoingImage]) -> None:
+    if images:
+        quotas.demand("stored_bytes", sum(len(image.content) for image in images))
     for position, image in enumerate(images):
         digest = hashlib.sha256(image.content).hexdigest()
         row = PostImage(
-            post=post, position=position, media_type=image.media_type, sha256=digest, alt_text=image.alt_text
+            post=post,
+            position=position,
+            media_type=image.media_type,
+            size=len(image.content),
+            sha256=digest,
+            alt_text=image.alt_text,
         )
         row.file.save(f"{post.pk}-{position}{MEDIA_TYPES[image.media_type]}", ContentFile(image.content), save=False)
         row.save()
 
 
 def _sign(post: Post, by: str) -> None:
-    post.approved_sha256, post.approved_by, post.approved_at = post.payload_sha256, by, clock.now()
+    post.approved_sha256, post.approved_by, post.approved_at = post.payload_sha256, by[:200], clock.now()
 
 
 @transaction.atomic
@@ -277,5 +287,6 @@ def _step(post: Post, new: PostState, action: str, *, sign: bool = False) -> Pos
         post.slot_utc = None
     post.save()
     audit.record(action, post, before=before, after={"state": new, "reason": post.decline_reason})
+    events.moved(post, new)
     live.tell(post.bot_id, {"type": "post", "post": str(post.pk), "state": post.state})
     return post

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce, Now
 
 from accounts import audit, clock, site
@@ -29,6 +29,7 @@ from faces.services import mark_broken
 
 ANSWER = "training.tasks.gpu_answer_incoming"
 LEASE = timedelta(seconds=180)
+LATER = timedelta(minutes=5)
 MOST_TRIES = 6
 """Claims of one post before the bot gives it up."""
 LONGEST_WAIT = 3600.0
@@ -159,18 +160,34 @@ def claim(incoming_id: UUID | str) -> Incoming | None:
 
 def waiting() -> Iterable[Incoming]:
     """Chosen posts of all organizations that nobody works on, oldest first: what beat rings for."""
-    if site.paused():
-        return []
+    return _waiting().order_by("seen_at")[:50]
+
+
+def firsts_of_organizations() -> Iterable[Incoming]:
+    """Of the chosen posts that nobody works on, the one of each organization that waits longest."""
+    return _waiting().order_by("organization_id", "seen_at").distinct("organization_id")
+
+
+def _waiting() -> QuerySet[Incoming]:
     # everyone: beat's sweep finds the rows of all organizations; who hears the bell enters the tenant.
-    found: Iterable[Incoming] = Incoming.everyone.filter(
+    everyone: QuerySet[Incoming] = Incoming.everyone.all()
+    if site.paused():
+        return everyone.none()
+    return everyone.filter(
         Q(lease_until=None) | Q(lease_until__lt=Now()),
         state=Incoming.State.CHOSEN,
         bot__reply_rules__active=True,
         bot__paused_at=None,
         organization__paused_at=None,
         bot__connection__state=Connection.State.CONNECTED,
-    ).order_by("seen_at")[:50]
-    return found
+    )
+
+
+def put_off(incoming_id: UUID | str, reason: str) -> None:
+    """Leave a chosen post that nobody works on for later, with the reason."""
+    free = Q(lease_until=None) | Q(lease_until__lt=Now())
+    chosen = Incoming.objects.filter(free, pk=incoming_id, state=Incoming.State.CHOSEN)
+    chosen.update(lease_until=Now() + LATER, reason=reason[:300])
 
 
 def give_up(incoming: Incoming, reason: str) -> bool:

@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from functools import partial
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
@@ -24,6 +25,8 @@ AHEAD = timedelta(hours=48)
 """How far ahead slots are given out."""
 PUNCTUAL = timedelta(seconds=60)
 """A slot that is later than this was missed, and the schedule's misfire policy decides."""
+FURTHEST = timedelta(days=366)
+"""How far away the moment may be that a person chooses for a post."""
 BATCH = 500
 ORDERS = {Bot.QueueOrder.GIVEN: ("position", "approved_at", "created_at"), Bot.QueueOrder.RANDOM: ("?",)}
 """How the posts that wait for a slot are ordered: as the queue has them, or by a draw."""
@@ -113,9 +116,51 @@ def publish_now(post_id: str) -> Post:
     if told := threads.waiting_for(post):
         raise ValidationError(told)
     moment = threads.free_moment(post)
+    before = {"state": post.state, "slot_utc": post.slot_utc}
     post.state, post.slot_utc, post.schedule = PostState.SCHEDULED, moment, None
     post.save(update_fields=["state", "slot_utc", "schedule", "updated_at"])
-    audit.record("post.publish_now", post, after={"slot_utc": moment.isoformat()})
+    audit.record("post.publish_now", post, before=before, after={"state": post.state, "slot_utc": moment})
+    return post
+
+
+@transaction.atomic
+def schedule_post(post_id: UUID | str, at: datetime) -> Post:
+    """Give an approved post a moment that a person chose as its slot: changes of the schedule and moves in the queue
+    leave it there. It counts towards its day's cap like every slot, and quiet hours do not hold it back.
+
+    Raises ValidationError for a moment that is past, too far away or another post's slot, and for an answer or a later
+    part of a thread, which follow what they answer; IllegalTransition.
+    """
+    post = Post.locked(post_id)
+    if post.state not in (PostState.APPROVED, PostState.SCHEDULED):
+        raise IllegalTransition(post.state, PostState.SCHEDULED)
+    if post.kind == Post.Kind.REPLY or post.continues_id is not None:
+        raise ValidationError("An answer, or a later part of a thread, is sent as soon as what it follows allows.")
+    now = clock.now()
+    if not now <= at <= now + FURTHEST:
+        raise ValidationError({"at": f"Choose a moment between now and {FURTHEST.days} days from now."})
+    Bot.objects.select_for_update(of=("self",), no_key=True).get(pk=post.bot_id)  # slots are given out one at a time
+    if Post.objects.filter(bot=post.bot_id, slot_utc=at).exclude(pk=post.pk).exists():
+        raise ValidationError({"at": f"Another post has the slot {at.isoformat()}: choose another moment."})
+    before = {"state": post.state, "slot_utc": post.slot_utc.isoformat() if post.slot_utc else None}
+    post.state, post.slot_utc, post.schedule = PostState.SCHEDULED, at, None
+    post.save(update_fields=["state", "slot_utc", "schedule", "updated_at"])
+    audit.record("post.schedule", post, before=before, after={"slot_utc": at.isoformat()})
+    live.tell(post.bot_id, {"type": "post", "post": str(post.pk), "state": post.state})
+    return post
+
+
+@transaction.atomic
+def unschedule_post(post_id: UUID | str) -> Post:
+    """Take a post's slot back: it waits in its queue, approved, for the next free one. Raises IllegalTransition."""
+    post = Post.locked(post_id)
+    if post.state != PostState.SCHEDULED:
+        raise IllegalTransition(post.state, PostState.APPROVED)
+    before = post.slot_utc
+    post.state, post.slot_utc, post.schedule = PostState.APPROVED, None, None
+    post.save(update_fields=["state", "slot_utc", "schedule", "updated_at"])
+    audit.record("post.unschedule", post, before={"slot_utc": before.isoformat() if before else None})
+    live.tell(post.bot_id, {"type": "post", "post": str(post.pk), "state": post.state})
     return post
 
 

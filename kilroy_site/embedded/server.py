@@ -36,7 +36,7 @@ def socket_folder(var: Path) -> Path:
     if len(os.fsencode(f"{inside}{LONGEST_SOCKET_NAME}")) <= LONGEST_SOCKET_PATH:
         return inside
     digest = hashlib.sha256(os.fsencode(var)).hexdigest()[:16]
-    return Path("/tmp") / f"kilroy-{os.geteuid()}-{digest}"
+    return Path("/tmp") / f"kilroy-{os.geteuid()}-{digest}"  # nosec B108 # `make_private` looks whose it is
 
 
 def make_private(folder: Path, uid: int | None = None) -> Path:
@@ -113,7 +113,7 @@ class EmbeddedServer(ABC):
         self.prepare()
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # nosec B603 # a list of our own words, no shell
                 self.command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
         try:

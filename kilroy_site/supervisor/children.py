@@ -40,9 +40,12 @@ class Child:
 def programs(config: Config) -> list[Program]:
     """The applications, in the order in which they are started."""
     web = ("uvicorn", "kilroy_site.asgi:application", "--host", config.host, "--port", str(config.port))
-    quiet = ("--no-access-log", "--lifespan", "off", "--timeout-graceful-shutdown", "2")
+    # Whether X-Forwarded-For is read is for KILROY_TRUSTED_PROXIES to say (accounts/access.py).
+    quiet = ("--no-proxy-headers", "--no-access-log", "--lifespan", "off", "--timeout-graceful-shutdown", "2")
+    # Live events: compressing each client's frames costs three times the sending, and clients have little to say.
+    sockets = ("--ws-per-message-deflate", "false", "--ws-max-size", "65536")
     return [
-        Program("web", "web process", _python(*web, *quiet, "--log-level", config.log_level.lower())),
+        Program("web", "web process", _python(*web, *quiet, *sockets, "--log-level", config.log_level.lower())),
         Program("io", "io worker", _worker(config, "io", "--pool=prefork", f"--concurrency={config.publishers}")),
         Program(
             "training",
@@ -99,7 +102,7 @@ def start(program: Program, var: Path, environment: dict[str, str]) -> Child:
     log = log_path(var, program.name)
     rotate(log)
     with log.open("ab") as output:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # nosec B603 # a list of our own words, no shell
             program.command,
             cwd=BASE_DIR,
             env=environment,

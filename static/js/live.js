@@ -1,6 +1,7 @@
-/* The live connection of a bot's pages: one websocket, reconnecting by itself, turned into events on <body>.
+/* The live connection of a page (docs/live.md): one websocket, reconnecting by itself, turned into events on <body>.
+   data-live is its address, data-live-topic what the page is about.
 
-   Every message:      "kilroy:message"    detail = the message
+   Every event:        "kilroy:message"    detail = its data
    Once per second:    "kilroy:post", "kilroy:run", "kilroy:round", "kilroy:samples", "kilroy:bot", … what htmx fragments listen to
    After a gap:        "kilroy:reconnected"; fragments are told once, because anything may have happened meanwhile */
 (() => {
@@ -8,10 +9,15 @@
   const holder = document.querySelector("[data-live]");
   if (!holder) return;
 
+  const TOPIC = holder.dataset.liveTopic;
   const THROTTLE_MS = 1000;
   const FIRST_WAIT_MS = 500;
   const LONGEST_WAIT_MS = 15000;
+  const PING_MS = 25000;
+  const SILENCE_MS = 60000; // no answer to two pings: the connection is dead, whatever the browser thinks
+  const LONGEST_SINCE_S = 300;
   const REFUSED = new Set([4401, 4403, 4404]); // signed out, not allowed, gone: trying again cannot help
+  const GONE = new Set(["not_found", "forbidden"]);
   const FRAGMENT_EVENTS = ["post", "run", "round", "samples", "bot", "dataset", "version"];
   const WORDS = { open: "Live", waiting: "Reconnecting…", closed: "Not live" };
 
@@ -44,33 +50,73 @@
     return url.href;
   };
 
+  const catchUp = () => {
+    emit("kilroy:reconnected");
+    for (const type of FRAGMENT_EVENTS) throttled(type);
+  };
+
+  let sequence = null; // how far this page has heard
   let failures = 0;
-  let wasOpen = false;
-  let leaving = false;
+  let over = false; // the page is left, or may not watch
+
+  // The first time: from when the page was asked for, so that nothing falls between its rows and this connection.
+  const subscription = () => {
+    const since = Math.ceil(performance.now() / 1000) + 1;
+    if (sequence !== null) return { type: "subscribe", topic: TOPIC, after: sequence };
+    if (since <= LONGEST_SINCE_S) return { type: "subscribe", topic: TOPIC, since };
+    return { type: "subscribe", topic: TOPIC, after: "" }; // too long ago to be known: it is answered by a catch-up
+  };
+
+  const stop = (socket) => {
+    over = true;
+    show("closed");
+    socket.close();
+  };
+
+  const hear = (socket, message) => {
+    if (message.type === "hello") {
+      if (message.authenticated) socket.send(JSON.stringify(subscription()));
+      else stop(socket);
+    } else if (message.type === "subscribed") {
+      sequence = message.sequence;
+      failures = 0;
+      show("open");
+    } else if (message.type === "events") {
+      for (const event of message.events) {
+        sequence = event.sequence;
+        emit("kilroy:message", event.data);
+        if (FRAGMENT_EVENTS.includes(event.data.type)) throttled(event.data.type);
+      }
+    } else if (message.type === "pong") {
+      sequence = message.sequences[TOPIC] ?? sequence;
+    } else if (message.type === "catch_up") {
+      sequence = message.sequence;
+      catchUp();
+    } else if (message.type === "closed" || (message.type === "error" && GONE.has(message.code))) {
+      stop(socket);
+    }
+  };
 
   const connect = () => {
     const socket = new WebSocket(address());
-    socket.addEventListener("open", () => {
-      failures = 0;
-      show("open");
-      if (wasOpen) {
-        emit("kilroy:reconnected");
-        for (const type of FRAGMENT_EVENTS) throttled(type);
-      }
-      wasOpen = true;
-    });
+    let heardAt = performance.now();
+    const beat = setInterval(() => {
+      if (performance.now() - heardAt > SILENCE_MS) socket.close();
+      else if (socket.readyState === WebSocket.OPEN) socket.send('{"type":"ping"}');
+    }, PING_MS);
     socket.addEventListener("message", (event) => {
+      heardAt = performance.now();
       let message;
       try {
         message = JSON.parse(event.data);
       } catch {
         return; // not ours; the next message may be
       }
-      emit("kilroy:message", message);
-      if (FRAGMENT_EVENTS.includes(message.type)) throttled(message.type);
+      hear(socket, message);
     });
     socket.addEventListener("close", (event) => {
-      if (leaving) return;
+      clearInterval(beat);
+      if (over) return;
       if (REFUSED.has(event.code)) {
         show("closed");
         return;
@@ -83,7 +129,7 @@
   };
 
   addEventListener("pagehide", () => {
-    leaving = true;
+    over = true;
   });
   addEventListener("pageshow", (event) => {
     if (event.persisted) location.reload(); // the back-forward cache closed the socket

@@ -57,6 +57,11 @@ PRIVATE_HOSTS = [
     "[fd00:ec2::254]",
     "[ff02::1]",
     "[2001:db8::1]",
+    "[fec0::1]",
+    "[5f00::1]",
+    "[3fff::1]",
+    "[100::1]",
+    "192.88.99.1",
 ]
 
 
@@ -85,6 +90,12 @@ def test_a_private_address_is_refused_before_a_connection(host: str, server: Loo
     with pytest.raises((Forbidden, requests.ConnectionError)):
         outbound.session().get(f"https://{host}:{server.port}/", timeout=2)
     assert server.requests == []
+
+
+@pytest.mark.parametrize("host", [host for host in PRIVATE_HOSTS if host != "localhost."])
+def test_every_private_address_is_known_as_one(host: str) -> None:
+    with pytest.raises(Forbidden, match="no public address"):
+        outbound.check_url(f"https://{host}/")
 
 
 @pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "8.8.8.8"])

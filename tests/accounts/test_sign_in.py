@@ -19,14 +19,14 @@ def _person(client: Client) -> str | None:
 
 def test_the_right_password_signs_in_and_leads_home(world: World) -> None:
     client = Client()
-    answer = client.post(SIGN_IN, {"username": "alice@kilroy.example", "password": PASSWORD}, follow=True)
+    answer = client.post(SIGN_IN, {"login": "alice@kilroy.example", "password": PASSWORD}, follow=True)
     assert [url for url, _ in answer.redirect_chain] == ["/", "/o/acme/"]
     assert _person(client) == str(world.alice.pk)
 
 
 def test_the_address_works_in_any_case(world: World) -> None:
     client = Client()
-    client.post(SIGN_IN, {"username": "Alice@Kilroy.Example", "password": PASSWORD})
+    client.post(SIGN_IN, {"login": "Alice@Kilroy.Example", "password": PASSWORD})
     assert _person(client) == str(world.alice.pk)
 
 
@@ -36,7 +36,7 @@ def test_the_address_works_in_any_case(world: World) -> None:
 )
 def test_a_wrong_password_or_address_does_not(world: World, username: str, password: str) -> None:
     client = Client()
-    answer = client.post(SIGN_IN, {"username": username, "password": password})
+    answer = client.post(SIGN_IN, {"login": username, "password": password})
     assert answer.status_code == 200
     assert answer.context["form"].errors
     assert _person(client) is None
@@ -44,7 +44,7 @@ def test_a_wrong_password_or_address_does_not(world: World, username: str, passw
 
 def test_a_wrong_address_and_a_wrong_password_are_told_alike(world: World) -> None:
     told = [
-        Client().post(SIGN_IN, {"username": name, "password": "wrong"}).context["form"].non_field_errors()
+        Client().post(SIGN_IN, {"login": name, "password": "wrong"}).context["form"].non_field_errors()
         for name in ("alice@kilroy.example", "nobody@kilroy.example")
     ]
     assert told[0] == told[1]
@@ -53,28 +53,29 @@ def test_a_wrong_address_and_a_wrong_password_are_told_alike(world: World) -> No
 def test_a_person_who_was_deactivated_cannot_sign_in(world: World) -> None:
     User.objects.filter(pk=world.alice.pk).update(is_active=False)
     client = Client()
-    client.post(SIGN_IN, {"username": "alice@kilroy.example", "password": PASSWORD})
+    client.post(SIGN_IN, {"login": "alice@kilroy.example", "password": PASSWORD})
     assert _person(client) is None
     assert Client().get(sign_in_link(world.alice)).headers["Location"] == SIGN_IN
 
 
 def test_signing_out_needs_a_post_and_ends_the_session(world: World) -> None:
     client = client_of(world.alice)
-    assert client.get("/sign-out/").status_code == 405
+    assert client.get("/sign-out/").status_code == 200
+    assert _person(client) == str(world.alice.pk)
     assert client.post("/sign-out/").headers["Location"] == SIGN_IN
     assert _person(client) is None
 
 
 def test_a_form_of_another_site_is_refused(world: World) -> None:
     client = Client(enforce_csrf_checks=True)
-    answer = client.post(SIGN_IN, {"username": "alice@kilroy.example", "password": PASSWORD})
+    answer = client.post(SIGN_IN, {"login": "alice@kilroy.example", "password": PASSWORD})
     assert answer.status_code == 403
     assert _person(client) is None
 
 
 @pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example/"])
 def test_signing_in_does_not_lead_to_another_site(world: World, target: str) -> None:
-    answer = Client().post(f"{SIGN_IN}?next={target}", {"username": "alice@kilroy.example", "password": PASSWORD})
+    answer = Client().post(f"{SIGN_IN}?next={target}", {"login": "alice@kilroy.example", "password": PASSWORD})
     assert answer.headers["Location"] == "/"
 
 

@@ -251,7 +251,7 @@ def test_rows_of_one_organization_cannot_point_into_another_one(world: World, bo
     """The application is bypassed: the database refuses by itself."""
     with tenant(world.globex.pk):
         theirs = make_connection()
-    with connection.cursor() as cursor:
+    with tenant(world.acme.pk), connection.cursor() as cursor:
         cursor.execute("UPDATE bots_bot SET connection_id = %s WHERE id = %s", [theirs.pk, bots[0].pk])
         with pytest.raises(DatabaseError, match="same_organization"):
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")

@@ -11,7 +11,7 @@ from accounts.tenancy import tenant
 from tests.api.client import Api
 from tests.everything import Everything
 from tests.factories import World, make_generation
-from training import api as training_api
+from training import generation_api as training_api
 from training.models import Generation
 
 

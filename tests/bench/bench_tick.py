@@ -35,11 +35,13 @@ def measure(folder: Path) -> dict[str, Any]:
     """Size → median seconds of a tick, of each part, and the queries that scan the table."""
     from django.db import connection
 
+    from accounts.row_security import as_owner
+
     ticks, exist = {}, 0
     for size in SIZES:
         _grow(exist, size)
         exist = size
-        with connection.cursor() as cursor:
+        with as_owner(), connection.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE")
         ticks[str(size)] = _ticks()
         print(json.dumps({size: ticks[str(size)]}))
@@ -100,7 +102,9 @@ def _make_due() -> None:
     """Take the slots of `DUE` posts, each of another bot, into the present; what was queued before is gone."""
     from django.db import connection
 
-    with connection.cursor() as cursor:
+    from accounts.row_security import as_owner
+
+    with as_owner(), connection.cursor() as cursor:
         cursor.execute("DELETE FROM bots_post WHERE state = 'queued'")
         cursor.execute(
             "UPDATE bots_post SET slot_utc = now() - interval '1 second' WHERE id IN "
@@ -123,6 +127,7 @@ def _grow(exist: int, size: int) -> None:
     """More bots and posts, all rows like one that the services made."""
     from django.db import connection
 
+    from accounts.row_security import as_owner
     from accounts.tenancy import tenant
     from bots.models import Bot, Post, Schedule
     from tests.factories import make_bot, make_post, make_schedule, make_world
@@ -135,13 +140,14 @@ def _grow(exist: int, size: int) -> None:
     bots = range(exist // POSTS_PER_BOT, size // POSTS_PER_BOT)
     pattern = Bot.everyone.get(name="Pattern")
     post = Post.everyone.filter(bot=pattern).first()
+    schedule = Schedule.everyone.get(bot=pattern)
     assert post is not None
-    with connection.cursor() as cursor:
+    with as_owner(), connection.cursor() as cursor:
         for table, old, changes in (
             ("bots_bot", pattern.pk, "'id', md5('b' || n)::uuid, 'name', 'Bot ' || n"),
             (
                 "bots_schedule",
-                Schedule.everyone.get(bot=pattern).pk,
+                schedule.pk,
                 "'id', md5('s' || n)::uuid, 'bot_id', md5('b' || n)::uuid",
             ),
         ):

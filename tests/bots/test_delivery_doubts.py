@@ -59,7 +59,10 @@ def _loses_its_answer(monkeypatch: pytest.MonkeyPatch, step: str, *, landed: boo
                 lost.append(1)
                 raise OperationalError("server closed the connection unexpectedly")
 
-    monkeypatch.setattr(delivery.transaction, "atomic", Atomic)
+    def atomic(**options: Any) -> Any:
+        return ordinary(**options) if options else Atomic()  # with options: a block within the step
+
+    monkeypatch.setattr(delivery.transaction, "atomic", atomic)
     monkeypatch.setattr(delivery, "REPEATS", (0.0, 0.0))
     return lost
 

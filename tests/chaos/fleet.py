@@ -125,8 +125,9 @@ class Fleet:
         """SIGKILL to one process of a pool."""
         processes = [p for name, child in self._children.items() if name != "beat" for p in _pool(child)]
         if processes:
-            self._random.choice(processes).kill()
-            self.killed["publisher"] += 1
+            with contextlib.suppress(psutil.NoSuchProcess):  # its deadman was faster
+                self._random.choice(processes).kill()
+                self.killed["publisher"] += 1
 
     def kill_worker(self) -> None:
         """SIGKILL to a worker; its pool is left to itself for a while."""

@@ -46,6 +46,12 @@ def test_every_variable_is_read() -> None:
             "KILROY_LOG_LEVEL": "debug",
             "KILROY_DEMO": "off",
             "KILROY_EMAIL_URL": "smtp://u:p@mail:587",
+            "KILROY_SIGN_UP": "Invited",
+            "KILROY_TRUSTED_PROXIES": "1",
+            "KILROY_OIDC_URL": "https://id.example/realm",
+            "KILROY_OIDC_CLIENT_ID": "kilroy",
+            "KILROY_OIDC_SECRET": "s3cret",
+            "KILROY_OIDC_NAME": "Example",
             "KILROY_FAULTS": "after_intent:0.5",
         }
     )
@@ -66,6 +72,12 @@ def test_every_variable_is_read() -> None:
         "log_level": "DEBUG",
         "demo": False,
         "email_url": "smtp://u:p@mail:587",
+        "sign_up": "invited",
+        "trusted_proxies": 1,
+        "oidc_url": "https://id.example/realm",
+        "oidc_client_id": "kilroy",
+        "oidc_secret": "s3cret",
+        "oidc_name": "Example",
         "faults": {"after_intent": 0.5},
     }
     assert not config.local
@@ -99,6 +111,11 @@ def test_a_malformed_value_is_named_with_what_is_accepted(name: str, value: str,
     with pytest.raises(ConfigError) as caught:
         configured(**{name: value})
     assert str(caught.value) == f"{name}={value!r} cannot be used: expected {accepted}."
+
+
+def test_single_sign_on_is_given_whole_or_not_at_all() -> None:
+    with pytest.raises(ConfigError, match="together, or none of them"):
+        configured(KILROY_OIDC_URL="https://id.example")
 
 
 def test_an_empty_value_counts_as_unset() -> None:

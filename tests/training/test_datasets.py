@@ -178,7 +178,7 @@ def test_a_dataset_is_deleted_with_its_posts_and_file(bot: Bot, django_capture_o
     assert not Dataset.objects.exists()
     assert not Example.objects.exists()
     assert not file.exists()
-    assert AuditEntry.objects.get(action="dataset.delete").before == {"name": "My posts"}
+    assert AuditEntry.objects.get(action="dataset.delete").before["name"] == "My posts"
 
 
 @pytest.mark.parametrize("state", ["running", "finished"])

@@ -207,7 +207,7 @@ def test_the_same_weights_answer_for_another_organization(
     with tenant(world.globex.pk):
         stranger = make_bot()
         copy = make_version(stranger)
-        ModelVersion.objects.filter(pk=copy.pk).update(checksum=version.checksum)
+        ModelVersion.objects.filter(pk=copy.pk).update(checksum=version.checksum, folder=version.folder)
         copy.refresh_from_db()
         theirs = make_generation(stranger, version=copy, state="queued", prompt="Ours ")
     answer(generations.request_generation(bot), engine)

@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from accounts import row_security
 from accounts.tenancy import tenant
 from tests.factories import World, make_bot, make_dataset, make_run, make_world
 
@@ -14,12 +15,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def migrate(*targets: tuple[str, str]) -> None:
     """Go to these migrations, or to the newest of all."""
-    executor = MigrationExecutor(connection)
-    executor.migrate(list(targets) or executor.loader.graph.leaf_nodes())
+    with row_security.as_owner():
+        executor = MigrationExecutor(connection)
+        executor.migrate(list(targets) or executor.loader.graph.leaf_nodes())
+        row_security.prepare(connection)
 
 
 def rows(sql: str) -> list[tuple[object, ...]]:
-    with connection.cursor() as cursor:
+    with row_security.as_owner(), connection.cursor() as cursor:
         cursor.execute(sql)
         return list(cursor.fetchall())
 
@@ -41,7 +44,7 @@ def test_a_runs_one_dataset_becomes_its_source_and_back(committed: World) -> Non
         before = {
             run: (org, data) for run, org, data in rows("SELECT id, organization_id, dataset_id FROM training_run")
         }
-        with connection.cursor() as cursor:
+        with row_security.as_owner(), connection.cursor() as cursor:
             cursor.execute("DELETE FROM training_rundataset")
     finally:
         migrate()

@@ -23,7 +23,7 @@ def distinct_at(texts: Sequence[str], count: int, size: int = 2, draws: int = 8,
     """`distinct_n` averaged over random subsets of `count` texts, so that sets of different sizes can be compared."""
     if len(texts) <= count:
         return distinct_n(texts, size)
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # nosec B311 # statistics
     return sum(distinct_n(rng.sample(list(texts), count), size) for _ in range(draws)) / draws
 
 

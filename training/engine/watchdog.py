@@ -95,7 +95,7 @@ def _chance(reference: tuple[str, ...], count: int) -> dict[str, tuple[float, fl
     """Mean and standard deviation of each measure over sets of `count` samples, drawn from the half of the reference
     that distances are not measured from. They stay the same from round to round.
     """
-    rng, drawn = random.Random(0), reference[1::2]
+    rng, drawn = random.Random(0), reference[1::2]  # nosec B311 # statistics
     sets = [rng.sample(drawn, min(count, len(drawn))) for _ in range(_DRAWS)]
     found = {name: [measure(texts) for texts in sets] for name, measure in _measures(reference).items()}
     return {name: (fmean(values), pstdev(values)) for name, values in found.items()}

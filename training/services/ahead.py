@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from django.core.exceptions import ValidationError
 from django.db.models import Exists, OuterRef, Q
 
+from accounts import quotas
+from accounts.quotas import QuotaExceeded
 from bots.services import queue
 from bots.services.posts import Draft, check_draft, propose_posts
 from bots.states import PostState
@@ -74,7 +76,7 @@ def propose(generation: Generation, written: Sequence[Draft]) -> None:
     missing = generation.count - good
     if not good:
         Generation.objects.filter(pk=generation.pk).update(error=LEFT_OUT)
-    elif missing > 0:
+    elif missing > 0 and _may_draw(generation, missing):
         Generation.objects.create(
             bot=generation.bot,
             version=generation.version,
@@ -82,6 +84,16 @@ def propose(generation: Generation, written: Sequence[Draft]) -> None:
             params={**generation.params, "seed": (generation.params["seed"] + 1_000_003) % 2**63},
             into_queue=True,
         )
+
+
+def _may_draw(generation: Generation, texts: int) -> bool:
+    """Whether the day's quota has room for some more; if not, the request says so."""
+    try:
+        quotas.consume("candidates_per_day", texts)
+    except QuotaExceeded as error:
+        Generation.objects.filter(pk=generation.pk).update(error=" ".join(error.messages)[:500])
+        return False
+    return True
 
 
 def sweep_queues() -> int:

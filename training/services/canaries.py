@@ -86,8 +86,9 @@ def begin(version: ModelVersion, against: ModelVersion, share: float) -> Canary:
 
 def move_on(canary: Canary, version: ModelVersion) -> None:
     """The trial goes on with a newer version, trained from the one on trial."""
-    canary.version = version
+    before, canary.version = canary.version, version
     canary.save(update_fields=["version"])
+    audit.record("canary.move_on", canary, before={"version": before.number}, after={"version": version.number})
 
 
 @transaction.atomic

@@ -12,9 +12,11 @@ from uuid import UUID
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.db import connection, transaction
+from django.db.models import F
 
-from accounts import audit
+from accounts import audit, quotas
 from accounts.doorbell import ring
+from accounts.quotas import QuotaExceeded
 from accounts.tenancy import claim_for_tenant
 from bots import live
 from bots.models import Bot
@@ -31,11 +33,13 @@ from training.imports import (
     preview,
     read,
 )
-from training.models import Dataset, Example
+from training.models import Dataset, Example, Run
 
 log = logging.getLogger(__name__)
 
 BATCH = 2000
+UPLOADED = ("name", "filename", "size", "source", "licence", "may_learn")
+"""What the audit log is told of a new dataset."""
 
 
 def upload_dataset(
@@ -44,21 +48,32 @@ def upload_dataset(
     """Keep an uploaded file and look through it: the preview says what an import would keep, drop and refuse.
 
     A file of which nothing can be imported becomes a refused dataset with the reason. Raises ValidationError for
-    missing answers.
+    missing answers, QuotaExceeded for a file that the organization's storage has no room for.
     """
+    quotas.check("stored_bytes", file.size or 0)
     dataset = Dataset(
         bot=bot, name=name, source=source, licence=licence, may_learn=may_learn, filename=(file.name or "upload")[:200]
     )
     dataset.full_clean(exclude=["organization", "file"], validate_constraints=False)
+    dataset.size = file.size or 0
     dataset.file.save(dataset.filename, file, save=False)
-    with transaction.atomic():
-        dataset.save()
-        audit.record(
-            "dataset.upload",
-            dataset,
-            after={"name": name, "source": source, "licence": licence, "may_learn": may_learn},
-        )
+    try:
+        _book_upload(dataset)
+    except QuotaExceeded:
+        dataset.file.delete(save=False)
+        raise
     return look_through(dataset)
+
+
+@transaction.atomic
+def _book_upload(dataset: Dataset) -> None:
+    quotas.demand("stored_bytes", dataset.size)
+    dataset.save()
+    audit.record(
+        "dataset.upload",
+        dataset,
+        after={name: getattr(dataset, name) for name in UPLOADED},
+    )
 
 
 @transaction.atomic
@@ -75,6 +90,7 @@ def look_through(
         )
     chosen = chosen_filters(dataset) if filters is None else _checked(filters)
     wanted = _columns(dataset.columns if columns is None else columns)
+    before = {"columns": dataset.columns, "filters": chosen_filters(dataset), "state": dataset.state}
     try:
         with dataset.file.open("rb") as stream:
             found = preview(_binary(stream), dataset.filename, wanted, chosen=chosen)
@@ -101,6 +117,9 @@ def look_through(
         if not found.importable:
             dataset.state, dataset.error = Dataset.State.REFUSED, _nothing_left(found)
     dataset.save()
+    if columns is not None or filters is not None:
+        after = {"columns": dataset.columns, "filters": chosen, "state": dataset.state}
+        audit.record("dataset.preview", dataset, before=before, after=after)
     return dataset
 
 
@@ -174,7 +193,8 @@ def request_import(dataset_id: UUID | str, *, only_good: bool = False) -> Datase
         )
     dataset.state, dataset.only_good = Dataset.State.IMPORTING, only_good
     dataset.save(update_fields=["state", "only_good"])
-    audit.record("dataset.import", dataset, after={"only_good": only_good})
+    before = {"state": Dataset.State.UPLOADED}
+    audit.record("dataset.import", dataset, before=before, after={"state": dataset.state, "only_good": only_good})
     ring("training.tasks.import_dataset", dataset.organization_id, dataset.pk)
     return dataset
 
@@ -211,19 +231,30 @@ def import_dataset(dataset_id: UUID | str) -> Dataset:
     else:
         dataset.state, dataset.example_count, dataset.error = Dataset.State.READY, count, ""
     dataset.save(update_fields=["state", "error", "example_count", "preview"])
-    audit.record("dataset.imported", dataset, after={"state": dataset.state, "examples": dataset.example_count})
+    told = {"state": dataset.state, "examples": dataset.example_count, "error": dataset.error}
+    audit.record("dataset.imported", dataset, before={"state": Dataset.State.IMPORTING}, after=told)
     live.tell(dataset.bot_id, {"type": "dataset", "dataset": str(dataset.pk), "state": dataset.state})
     return dataset
 
 
 def _copy_in(examples: list[Example]) -> None:
-    """Store examples by COPY, which takes a fraction of INSERT's time."""
+    """Store examples by COPY, which takes a fraction of INSERT's time; row-level security wants them to come through a
+    table beside.
+    """
     fields = [field for field in Example._meta.concrete_fields if not field.primary_key]
-    columns = ", ".join(f'"{field.column}"' for field in fields)
-    with connection.cursor() as cursor, cursor.copy(f'COPY "{Example._meta.db_table}" ({columns}) FROM STDIN') as copy:
-        for example in examples:
-            claim_for_tenant(example)
-            copy.write_row([getattr(example, field.attname) for field in fields])
+    columns, table = ", ".join(f'"{field.column}"' for field in fields), Example._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE TEMP TABLE IF NOT EXISTS incoming ON COMMIT DROP AS "  # nosec B608 # names of the model
+            f'SELECT {columns} FROM "{table}" WITH NO DATA'
+        )
+        with cursor.copy(f"COPY incoming ({columns}) FROM STDIN") as copy:
+            for example in examples:
+                claim_for_tenant(example)
+                copy.write_row([getattr(example, field.attname) for field in fields])
+        insert = f'INSERT INTO "{table}" ({columns}) SELECT {columns} FROM incoming'  # nosec B608 # names of the model
+        cursor.execute(insert)
+        cursor.execute("TRUNCATE incoming")
 
 
 class _BrokenRow(Exception):
@@ -264,12 +295,30 @@ def _examples(dataset: Dataset, rows: Iterator[ImportedRow | Problem]) -> Iterat
 
 
 @transaction.atomic
+def delete_example(example_id: int) -> None:
+    """Delete one past post. Raises ValidationError while a run that learns from its dataset is under way: a training
+    must find the same posts in every slice.
+    """
+    example = Example.objects.select_related("dataset").get(pk=example_id)
+    dataset = Dataset.locked(example.dataset_id)
+    if dataset.uses.filter(run__state__in=Run.LIVING).exists():
+        raise ValidationError("A training learns from this dataset: stop it, or wait until it is over.")
+    before = {"dataset": str(dataset.pk), "position": example.position}
+    if not Example.objects.filter(pk=example.pk).delete()[0]:  # somebody was faster
+        return
+    dataset.example_count = F("example_count") - 1
+    dataset.save(update_fields=["example_count"])
+    audit.record("example.delete", example, before=before)
+
+
+@transaction.atomic
 def delete_dataset(dataset_id: UUID | str) -> None:
     """Delete a dataset and its file. Raises ValidationError while a run learned or learns from it, naming how many."""
     dataset = Dataset.locked(dataset_id)
     if runs := dataset.uses.count():
         raise ValidationError(f"{runs} training run(s) learned from this dataset: it stays as their record.")
-    audit.record("dataset.delete", dataset, before={"name": dataset.name})
+    facts = {name: getattr(dataset, name) for name in (*UPLOADED, "state", "example_count")}
+    audit.record("dataset.delete", dataset, before=facts)
     file = dataset.file
     dataset.delete()
     transaction.on_commit(lambda: file.delete(save=False), robust=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -11,13 +12,13 @@ from uuid import UUID
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from accounts import audit, clock
+from accounts import audit, clock, quotas
 from accounts.doorbell import ring
 from accounts.tenancy import tenant
 from bots import live
 from bots.models import Bot
 from bots.services.posts import Draft
-from training import artifacts, configs
+from training import artifacts, configs, streaming
 from training.artifacts import ArtifactError
 from training.engine.types import LengthLimit, Sample, TextRequest
 from training.models import Generation, ModelVersion
@@ -25,6 +26,9 @@ from training.services import ahead, versions
 from training.services.engine import Engine, EngineError, Sampler
 
 MOST_AT_ONCE = 64
+MOST_PROMPTS = 64
+MOST_TEXTS = 1024
+"""Texts that one call may ask for, over all its prompts."""
 MOST_AHEAD = 1000
 """Posts that can be asked for ahead of their time in one go."""
 AHEAD_BATCH = 32
@@ -53,6 +57,31 @@ def request_generation(
     return generation
 
 
+@transaction.atomic
+def request_generations(
+    bot: Bot,
+    *,
+    prompts: Sequence[str],
+    count: int = 1,
+    params: dict[str, Any] | None = None,
+    version: ModelVersion | None = None,
+) -> list[Generation]:
+    """Ask for `count` texts for each prompt, one request each, in their order; they are drawn together. With a seed
+    given, each prompt has the next one. Raises ValidationError.
+    """
+    if not 1 <= len(prompts) <= MOST_PROMPTS or len(prompts) * count > MOST_TEXTS:
+        raise ValidationError(
+            {"prompts": f"Give 1 to {MOST_PROMPTS} prompts, and ask for at most {MOST_TEXTS} texts in all."}
+        )
+    asked = []
+    for at, prompt in enumerate(prompts):
+        seed = (params or {}).get("seed")
+        seeded = {**(params or {}), "seed": (seed + at) % 2**63} if isinstance(seed, int) else params
+        asked.append(_ask(bot, prompt, count, seeded, version))
+    ring(ANSWER, bot.organization_id, asked[0].pk)  # whoever answers the first takes the others on
+    return asked
+
+
 def _ask(
     bot: Bot, prompt: str, count: int, params: dict[str, Any] | None, version: ModelVersion | None, **fields: Any
 ) -> Generation:
@@ -67,6 +96,8 @@ def _ask(
         raise ValidationError({"prompt": "A prompt has at most 1,000 characters, none of them NUL."})
     params = {"seed": secrets.randbelow(2**31), **(params or {})}  # kept, so that the answer can be had again
     configs.sampling(params)
+    quotas.check("gpu_seconds_per_day")
+    quotas.consume("candidates_per_day", count)
     generation: Generation = Generation.objects.create(
         bot=bot, version=version, prompt=prompt, count=count, params=params, **fields
     )
@@ -100,13 +131,15 @@ def pending_ahead(bot: Bot) -> int:
     return sum(queued.values_list("count", flat=True))
 
 
-def answer_generation(generation_id: UUID | str, engine: Engine) -> None:
+def answer_generation(generation_id: UUID | str, engine: Engine) -> bool:
     """Draw the texts that a request asks for, and those of every other request for the same weights that waits or comes
-    meanwhile. Answering twice gives the same texts: the seed is part of the request.
+    meanwhile. Answering twice gives the same texts: the seed is part of the request. False when it was answered before.
     """
     generation = Generation.objects.select_related("version").get(pk=generation_id)
-    if generation.state == Generation.State.QUEUED and generation.version is not None:
-        _Batch(generation.version, engine).run()
+    if generation.state != Generation.State.QUEUED or generation.version is None:
+        return False
+    _Batch(generation.version, engine).run()
+    return True
 
 
 class _Batch:
@@ -120,12 +153,25 @@ class _Batch:
         self._version, self._engine = version, engine
         self._sampler: Sampler | None = None
         self._open: dict[str, Generation] = {}
+        self._drawn: Counter[UUID] = Counter()  # organization → texts
         self._told: dict[str, list[str]] = {}
+        self._sent: dict[str, list[str]] = {}  # to those who read as texts are drawn
 
     def run(self) -> None:
-        """Until everything that was taken on is answered."""
+        """Until everything that was taken on is answered. The organizations share what the time costs."""
+        began = time.monotonic()
+        try:
+            self._answer_all()
+        finally:
+            seconds = time.monotonic() - began
+            for organization_id, texts in self._drawn.items():
+                with tenant(organization_id):
+                    quotas.charge("gpu_seconds_per_day", seconds * texts / self._drawn.total())
+
+    def _answer_all(self) -> None:
         opened = looked = time.monotonic()
         self._take()
+        self._look_for_readers()
         while self._sampler is not None and self._sampler.busy:
             try:
                 answers = self._sampler.step()
@@ -134,12 +180,16 @@ class _Batch:
                     _settle(self._open.pop(key), _failure(error))
                 return
             for answer in answers:
+                if answer.key in self._sent:
+                    streaming.send(answer.key, self._sent.pop(answer.key), [each.text for each in answer.samples])
                 self._answered(self._open.pop(answer.key), answer.samples)
+            self._send()
             if time.monotonic() - looked >= LOOK_SECONDS:
                 looked = time.monotonic()
                 if looked - opened < OPEN_SECONDS:
                     self._take()
                 self._tell()
+                self._look_for_readers()
 
     def _answered(self, generation: Generation, samples: Sequence[Sample]) -> None:
         try:
@@ -159,6 +209,8 @@ class _Batch:
         for generation in new.order_by("into_queue", "created_at"):
             if generation.into_queue and any(each.into_queue for each in self._open.values()):
                 break
+            if generation.version is None or not artifacts.alike(generation.version.folder, self._version.folder):
+                continue  # the same weights with another tokenizer write other texts
             try:
                 sampler = self._sampler = self._sampler or self._engine.sampler(
                     artifacts.local_folder(self._version.folder, self._version.checksum)
@@ -168,6 +220,18 @@ class _Batch:
                 _settle(generation, _failure(error))
             else:
                 self._open[str(generation.pk)] = generation
+                self._drawn[generation.organization_id] += generation.count
+
+    def _look_for_readers(self) -> None:
+        for key in streaming.watched(self._open):
+            self._sent.setdefault(key, [])
+
+    def _send(self) -> None:
+        """Send what is new to those who read along."""
+        assert self._sampler is not None
+        for key, before in self._sent.items():
+            self._sent[key] = self._sampler.texts(key)
+            streaming.send(key, before, self._sent[key])
 
     def _tell(self) -> None:
         """Show watchers how far the texts have come."""
@@ -210,12 +274,19 @@ def _failure(error: Exception) -> dict[str, Any]:
     return {"state": Generation.State.FAILED, "error": words[:500]}
 
 
+def _told(fields: dict[str, Any]) -> dict[str, Any]:
+    """What the audit log is to know of an answer: its texts are in its own row."""
+    return {name: len(value) if name == "samples" else value for name, value in fields.items()}
+
+
 def _settle(generation: Generation, fields: dict[str, Any], drafts: Sequence[Draft] = ()) -> None:
     """The first answer counts; a second one would be the same. What is for the queue is proposed along with it."""
     with tenant(generation.organization_id), transaction.atomic():
         queued = Generation.objects.filter(pk=generation.pk, state=Generation.State.QUEUED)
         if queued.update(finished_at=clock.now(), **fields):
+            audit.record("generation.answer", generation, before={"state": generation.state}, after=_told(fields))
             if generation.into_queue and fields["state"] == Generation.State.DONE:
                 ahead.propose(generation, drafts)
             news = {"type": "generation", "generation": str(generation.pk), "state": fields["state"]}
             live.tell(generation.bot_id, news)
+    streaming.end(generation.pk)  # after the commit: who hears it reads the row

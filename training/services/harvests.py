@@ -153,9 +153,9 @@ def harvest_now(harvest_id: UUID | str) -> Harvest:
     harvest = Harvest.locked(harvest_id)
     if not harvest.active:
         raise ValidationError("This harvest is switched off: switch it on first.")
-    harvest.next_at = clock.now()
+    before, harvest.next_at = harvest.next_at, clock.now()
     harvest.save(update_fields=["next_at"])
-    audit.record("harvest.now", harvest)
+    audit.record("harvest.now", harvest, before={"next_at": before}, after={"next_at": harvest.next_at})
     ring(READ, harvest.organization_id, harvest.pk)
     return harvest
 
@@ -172,7 +172,10 @@ def sweep_harvests() -> int:
     """Ring for every harvest that is due and whose connection works. Returns how many."""
     # everyone: beat's sweep finds what is due in all organizations; the task enters each one's tenant.
     due = Harvest.everyone.filter(
-        active=True, next_at__lte=clock.now(), connection__state=Connection.State.CONNECTED
+        active=True,
+        next_at__lte=clock.now(),
+        connection__state=Connection.State.CONNECTED,
+        organization__deletion_requested_at=None,
     ).values_list("organization_id", "pk")
     rung = 0
     for organization_id, harvest_id in due[:500]:

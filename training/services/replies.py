@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import time
 from uuid import UUID
 
+from accounts import quotas
 from accounts.doorbell import ring
+from accounts.quotas import QuotaExceeded
 from bots import reply_choice
 from bots.models import Incoming
 from bots.reply_choice import Candidate
@@ -32,11 +35,28 @@ def ring_waiting() -> int:
     return rung
 
 
-def answer_incoming(incoming_id: UUID | str, engine: Engine) -> None:
-    """Draw candidates for a chosen post and propose the best. Does nothing when another worker has it."""
+def answer_incoming(incoming_id: UUID | str, engine: Engine) -> bool:
+    """Draw candidates for a chosen post and propose the best. False, and nothing done, when another worker has it, or
+    the day's quotas have no room.
+    """
+    try:
+        quotas.check("gpu_seconds_per_day")
+        quotas.check("candidates_per_day")
+    except QuotaExceeded as error:
+        replies.put_off(incoming_id, " ".join(error.messages))
+        return False
     incoming = replies.claim(incoming_id)
     if incoming is None:
-        return
+        return False
+    began = time.monotonic()
+    try:
+        _answer(incoming, engine)
+    finally:
+        quotas.charge("gpu_seconds_per_day", time.monotonic() - began)
+    return True
+
+
+def _answer(incoming: Incoming, engine: Engine) -> None:
     version = versions.current_version(incoming.bot)
     if version is None:
         replies.give_up(incoming, NO_MODEL)
@@ -46,6 +66,7 @@ def answer_incoming(incoming_id: UUID | str, engine: Engine) -> None:
     except (EngineError, ArtifactError) as error:  # trying again would not help
         replies.give_up(incoming, str(error))
         return
+    quotas.charge("candidates_per_day", len(ranking.replies))
     if not ranking.reads_context:
         replies.give_up(incoming, READS_NOTHING)
         return

@@ -91,7 +91,8 @@ def sweep_retrainings() -> int:
     over = Q(last_run__kind=Run.Kind.OFFLINE, result="") & ~Q(last_run__state__in=Run.LIVING)
     due = Q(active=True, next_at__lte=clock.now())
     # everyone: beat's sweep finds the work of all organizations, then enters each one's tenant.
-    found = list(Retraining.everyone.filter(over | due).values_list("organization_id", "pk"))
+    rows = Retraining.everyone.filter(over | due, organization__deletion_requested_at=None)
+    found = list(rows.values_list("organization_id", "pk"))
     for organization_id, retraining_id in found:
         with tenant(organization_id):
             try:

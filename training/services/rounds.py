@@ -14,11 +14,11 @@ from typing import Any
 
 from django.db import transaction
 
-from accounts import audit, clock
+from accounts import audit, clock, quotas
 from bots import live
 from bots.services.posts import Draft, propose_posts
 from faces.contract import OutgoingImage
-from training import artifacts, configs, history
+from training import artifacts, configs, events, history
 from training.configs import OnlineRunConfig
 from training.engine.types import LengthLimit, Proposal, RoundInput, RoundOutput
 from training.models import Canary, ModelVersion, Round, Run
@@ -75,6 +75,7 @@ def advance(run: Run, engine: Engine) -> None:
     if not is_due(run, config):
         runs.release(run, state=Run.State.RUNNING)
         return
+    quotas.check("candidates_per_day")
     runs.check_reactions(run.bot)  # the permission may have ended since the run began
     runs.mark_running(run)
     _play(run, config, engine)
@@ -93,6 +94,8 @@ def _play(run: Run, config: OnlineRunConfig, engine: Engine) -> None:
     speakers = _speakers(run)
     round_input = _input(run, config, number, last, speakers)
     output = engine.run_round(round_input, _Renewing(run))
+    # Known only now: a round may go over the day's quota once, and the next one waits.
+    quotas.charge("candidates_per_day", output.metrics.get("candidates", len(output.proposals)))
     _book(run, config, round_input, output, speakers, time.monotonic() - began)
 
 
@@ -298,6 +301,7 @@ def _record(row: Round, output: RoundOutput, proposals: Sequence[Proposal]) -> N
         if written := [proposal.text for proposal in proposals if proposal.arm == "learning"]:
             recorder.on_samples(number, written[:SAMPLES_SHOWN])
     audit.record("round.play", run, after={"number": number, "decisions": row.decisions})
+    events.round_finished(run, number)
     live.tell(run.bot_id, {"type": "round", "run": str(run.pk), "number": number, "decisions": row.decisions})
 
 
@@ -310,7 +314,7 @@ def _propose(row: Round, told: RoundInput, proposals: Sequence[Proposal], speake
     trial = canaries.running(row.run.bot)
     # Shuffled: were one arm always to speak first, the hours would pass for a difference between the arms.
     drafts = []
-    for proposal in random.Random(told.seed).sample(proposals, len(proposals)):
+    for proposal in random.Random(told.seed).sample(proposals, len(proposals)):  # nosec B311 # an order
         speaker = _speaker(proposal)
         marks = {"canary": str(trial.pk), "speaker": speaker} if trial and speaker != "reference" else {}
         drafts.append(_draft(proposal, versions_by[speaker], row, marks))

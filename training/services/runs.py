@@ -16,11 +16,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from accounts import audit, clock
+from accounts import audit, clock, quotas
 from accounts.doorbell import ring
+from accounts.quotas import QuotaExceeded
 from bots import live
 from bots.models import Bot
-from training import configs
+from training import configs, events
 from training.models import Dataset, Harvest, ModelVersion, Run, RunDataset
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ SMALLEST_DATASET = 20
 MOST_WEIGHT = 1000.0
 MOST_STUMBLES = 3
 ADVANCE = "training.tasks.gpu_advance_run"
+WAITS = "waits"
+"""In a run's progress: why it waits, in words."""
 
 
 def start_finetune(
@@ -105,6 +108,7 @@ def check_reactions(bot: Bot) -> None:
 
 @transaction.atomic
 def _start(run: Run, weights: Mapping[Dataset, float]) -> Run:
+    quotas.check("stored_bytes")  # its result could not be kept
     try:
         with transaction.atomic():
             run.save()
@@ -116,6 +120,7 @@ def _start(run: Run, weights: Mapping[Dataset, float]) -> Run:
         ) from None
     learned_from = {str(dataset.pk): weight for dataset, weight in weights.items()}
     audit.record("run.start", run, after={"kind": run.kind, "config": run.config, "datasets": learned_from})
+    events.run_started(run)
     live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": run.state, "kind": run.kind})
     ring(ADVANCE, run.organization_id, run.pk)
     return run
@@ -141,11 +146,13 @@ def _wish(run_id: UUID | str, wish: Run.Wish) -> Run:
     run = Run.locked(run_id)
     if run.state not in Run.LIVING:
         raise ValidationError(f"This run is over ({run.get_state_display().lower()}): start a new one.")
-    before, run.wish = run.wish, wish
+    before = {"wish": run.wish, "state": run.state}
+    run.wish = wish
     if run.state == Run.State.PAUSED and wish != Run.Wish.PAUSE:
         run.state = Run.State.QUEUED
-    run.save(update_fields=["wish", "state"])
-    audit.record(f"run.{wish}", run, before={"wish": before}, after={"wish": wish})
+        run.progress = _not_waiting(run)
+    run.save(update_fields=["wish", "state", "progress"])
+    audit.record(f"run.{wish}", run, before=before, after={"wish": wish, "state": run.state})
     live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": run.state, "kind": run.kind})
     ring(ADVANCE, run.organization_id, run.pk)
     return run
@@ -174,10 +181,44 @@ def hold(run: Run) -> bool:
 def mark_running(run: Run) -> None:
     """Say that a claimed run is under way, the first time with when it began."""
     started = run.started_at or clock.now()
-    Run.objects.filter(pk=run.pk, fence=run.fence).update(state=Run.State.RUNNING, started_at=started)
+    run.progress = _not_waiting(run)
+    mine = Run.objects.filter(pk=run.pk, fence=run.fence)
+    mine.update(state=Run.State.RUNNING, started_at=started, progress=run.progress)
     if run.state != Run.State.RUNNING:
+        audit.record("run.state", run, before={"state": run.state}, after={"state": Run.State.RUNNING})
         run.state = Run.State.RUNNING
         live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": run.state, "kind": run.kind})
+
+
+def wait_for_room(run: Run, error: QuotaExceeded) -> None:
+    """Let go of a run that a quota keeps from going on, with what it has done so far. One of the day: it goes on by
+    itself once that is over. Of the whole: it pauses until a person has made room, or fails when it was to stop.
+    """
+    words = " ".join(error.messages)
+    if error.frees_at is not None:
+        release(run, state=Run.State.QUEUED, progress=run.progress | {WAITS: words})
+    elif wish_of(run) == Run.Wish.STOP:
+        fail(run, error)
+    else:
+        release(run, state=Run.State.PAUSED, wish=Run.Wish.PAUSE, progress=run.progress | {WAITS: words})
+
+
+@transaction.atomic
+def put_off(run: Run, why: str) -> None:
+    """Say of a run that no worker has why it waits. Saying it twice changes nothing."""
+    before = {"state": run.state}
+    if run.state == Run.State.QUEUED and run.progress.get(WAITS) == why:
+        return
+    free = Q(lease_until=None) | Q(lease_until__lt=Now())
+    run.state, run.progress = Run.State.QUEUED, run.progress | {WAITS: why}
+    held = Run.objects.filter(free, pk=run.pk, fence=run.fence, wish=Run.Wish.RUN)
+    if held.update(state=run.state, progress=run.progress):
+        audit.record("run.wait", run, before=before, after={"state": run.state, "reason": why})
+        live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": run.state, "kind": run.kind})
+
+
+def _not_waiting(run: Run) -> dict[str, Any]:
+    return {name: value for name, value in run.progress.items() if name != WAITS}
 
 
 def wish_of(run: Run) -> str:
@@ -192,6 +233,7 @@ def release(run: Run, **fields: Any) -> bool:
     booked = Run.objects.filter(pk=run.pk, fence=run.fence).update(lease_until=None, owner="", **fields)
     if booked and "state" in fields and fields["state"] != run.state:
         audit.record("run.state", run, before={"state": run.state}, after={"state": fields["state"]})
+        events.run_moved(run, fields["state"])
         live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": fields["state"], "kind": run.kind})
         run.state = fields["state"]
     return bool(booked)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,10 +13,11 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Max
 
-from accounts import audit
+from accounts import audit, quotas
+from accounts.quotas import QuotaExceeded
 from bots import live
 from bots.models import Bot, Post
-from training import artifacts
+from training import artifacts, events
 from training.models import Canary, ModelVersion, Run
 from training.services import canaries
 
@@ -25,18 +27,22 @@ def create_version(
     folder: Path,
     *,
     kind: str,
-    run: Run,
+    run: Run | None,
     parent: ModelVersion | None,
     base: str,
     metrics: dict[str, Any],
     report: dict[str, Any] | None = None,
 ) -> ModelVersion:
-    """Store a folder of weights as the bot's next version; it is not yet current."""
+    """Store a folder of weights as the bot's next version; it is not yet current. Raises QuotaExceeded, and leaves the
+    folder as it is, when it does not fit into the organization's storage.
+    """
+    quotas.check("stored_bytes", artifacts.size_of(folder))
     version_id = uuid4()
     prefix = f"models/{bot.organization_id}/{bot.pk}/{version_id}"
     checksum, size = artifacts.store_folder(folder, prefix)  # before the row: a row without its weights must not exist
-    with transaction.atomic():
+    with transaction.atomic(), _removing(prefix):
         Bot.locked(bot.pk)  # numbers are given one at a time
+        quotas.demand("stored_bytes", size)
         last = ModelVersion.objects.filter(bot=bot).aggregate(last=Max("number"))["last"] or 0
         version: ModelVersion = ModelVersion.objects.create(
             id=version_id,
@@ -53,7 +59,18 @@ def create_version(
             report=report or {},
         )
         audit.record("version.create", version, after={"number": version.number, "kind": kind, "checksum": checksum})
+        events.model_created(version)
     return version
+
+
+@contextmanager
+def _removing(prefix: str) -> Iterator[None]:
+    """Takes the stored folder away again when there is no room for it after all."""
+    try:
+        yield
+    except QuotaExceeded:
+        artifacts.remove_folder(prefix)
+        raise
 
 
 @transaction.atomic
@@ -80,6 +97,7 @@ def make_current(version_id: UUID | str) -> ModelVersion:
         before={"number": before.number if before else None},
         after={"number": version.number},
     )
+    events.model_promoted(version)
     live.tell(version.bot_id, {"type": "version", "version": str(version.pk), "number": version.number})
     return version
 

@@ -9,6 +9,7 @@ from django.core.validators import validate_email
 from django.db import transaction
 
 from accounts.models import User
+from accounts.people import person_with
 from accounts.services import create_organization, sign_in_link
 
 
@@ -28,6 +29,6 @@ class Command(BaseCommand):
             raise CommandError(f"“{email}” is no e-mail address.") from None
         if not name or len(name) > 120:
             raise CommandError("Give the organization a name of at most 120 characters.")
-        owner = User.objects.filter(email__iexact=email).first() or User.objects.create_user(email)
+        owner = person_with(email) or User.objects.create_user(email)
         organization = create_organization(name, owner)
         self.stdout.write(f"{organization.slug}: {settings.PUBLIC_URL}{sign_in_link(owner)}")

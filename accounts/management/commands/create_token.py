@@ -6,8 +6,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.access import membership_in
 from accounts.models import User
-from accounts.services import create_token
 from accounts.tenancy import tenant
+from accounts.tokens import create_token
 
 
 class Command(BaseCommand):

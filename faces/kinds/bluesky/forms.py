@@ -74,11 +74,11 @@ def server_address(text: str) -> str:
     Plain http is kept only for a host that the operator has opened (KILROY_OUTBOUND_ALLOW).
     """
     typed = text.strip().rstrip("/")
-    parts = urlsplit(typed if "://" in typed else f"https://{typed}")
     try:
+        parts = urlsplit(typed if "://" in typed else f"https://{typed}")
         host, port = parts.hostname, parts.port
     except ValueError:
-        host, port = None, None
+        parts, host, port = urlsplit(""), None, None
     if not host or parts.username or parts.path or parts.query or parts.scheme not in ("https", "http"):
         raise ValidationError("Write the server's name, such as bsky.social.")
     if parts.scheme == "http" and (host, port or 80) not in settings.OUTBOUND_ALLOW:

@@ -26,7 +26,7 @@ class Client:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._praw: praw.Reddit | None = None
-        self._token = self._refused = ""
+        self._token = self._refused = ""  # nosec B105 # none yet
 
     def get(self, path: str, **params: str | int) -> Any:
         """The answer's JSON."""

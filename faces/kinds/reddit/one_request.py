@@ -16,6 +16,7 @@ from prawcore import Requestor
 from urllib3.exceptions import HTTPError
 
 from accounts import outbound
+from faces import confidence
 from faces.contract import FaceError
 from faces.http import CONNECT_SECONDS, MOST_BYTES, READ_SECONDS, TOTAL_SECONDS, unreachable
 from faces.kinds.reddit.errors import refused
@@ -44,7 +45,8 @@ class OneRequest(Requestor):
             response = self._sent(*args, **how)
             self._note_limits(response.headers)
             if not 200 <= response.status_code < 300:
-                raise refused(response.status_code, response.headers, response.text)
+                secrets = confidence.told(how.get("headers") or {}, how)
+                raise refused(response.status_code, response.headers, confidence.without(response.text, secrets))
         except outbound.Forbidden as error:
             raise FaceError(str(error), permanent=True) from None
         except (requests.RequestException, HTTPError) as error:

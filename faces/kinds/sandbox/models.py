@@ -8,6 +8,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import models
 
+from accounts.leaving import remove_folder
 from accounts.tenancy import TenantModel
 from faces.contract import OutgoingImage
 
@@ -65,6 +66,13 @@ class SandboxPost(TenantModel):
 def image_name(connection_id: Any, sha256: str) -> str:
     """Where Django's storage keeps an image of a connection."""
     return f"sandbox/{connection_id}/{sha256}"
+
+
+def remove_images() -> dict[str, Any]:
+    """Remove the images of the active organization's sandboxes, at its end."""
+    for connection_id in SandboxWorld.objects.values_list("connection_id", flat=True):
+        remove_folder(f"sandbox/{connection_id}")
+    return {}
 
 
 def store_image(connection_id: Any, sha256: str, image: OutgoingImage) -> None:

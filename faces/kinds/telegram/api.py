@@ -21,7 +21,7 @@ from faces.http import Answer, Api
 BASE = "https://api.telegram.org"
 Result = TypeVar("Result")
 
-NO_TOKEN = "Telegram does not know the bot's token (any more): enter the one that @BotFather shows."
+NO_TOKEN = "Telegram does not know the bot's token (any more): enter the one that @BotFather shows."  # nosec B105 # words
 LACKS_RIGHTS = "The bot lacks the right to post in the chat: make it an administrator with the right to post messages."
 MEANINGS = (
     ("chat not found", "There is no such chat, or the bot is not in it: check its name, and add the bot.", True),

@@ -76,9 +76,8 @@ def _apart() -> Iterator[None]:
     workers.
     """
     with tempfile.TemporaryDirectory(prefix="kilroy-rehearsal-") as folder:
-        layers = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
         media = str(Path(folder) / "media")
-        with override_settings(VAR=Path(folder), MEDIA_ROOT=media, CHANNEL_LAYERS=layers):
+        with override_settings(VAR=Path(folder), MEDIA_ROOT=media, LIVE_REDIS_URL=""):
             broker = current_app.conf.broker_url
             current_app.conf.broker_url = "memory://localhost/"
             original = connection.settings_dict["NAME"]

