@@ -24,13 +24,18 @@ test-servers: ## try faces against the platforms' own servers; ARGS= goes to pyt
 	@tests/servers/bluesky/install.sh "$(CURDIR)/var/servers/bluesky"
 	@$(BIN)/pytest -m servers tests/servers $(ARGS)
 
-lint: ## style, types, import contracts, migrations
+lint: ## style, types, import contracts, migrations, bandit
 	@requirements/install.sh dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+	@$(BIN)/bandit -q -c pyproject.toml -r accounts bots faces kilroy_site training 2>/dev/null
+
+audit: ## look the pinned packages up among known vulnerabilities (asks PyPI, or ARGS="-s osv")
+	@requirements/install.sh dev
+	@$(BIN)/pip-audit -r requirements/dev.txt --no-deps --disable-pip --strict $(ARGS)
 
 format: ## put the code into shape
 	@requirements/install.sh dev
@@ -45,6 +50,10 @@ chaos: ## publish while everything fails, for minutes; ARGS="--posts 100" is a s
 	@requirements/install.sh dev
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
 
+fuzz: ## send some 13,000 requests that schemathesis makes of the OpenAPI document; ARGS="--seed 2" makes others
+	@requirements/install.sh dev
+	@exec $(BIN)/python -m tests.fuzz $(ARGS)
+
 starter: ## train the starter model anew from CORPUS=; ARGS= goes to the trainer
 	@requirements/install.sh train
 	@exec $(BIN)/python -m training.engine.starter --corpus "$(CORPUS)" --work var/starter --out training/starter $(ARGS)
@@ -53,4 +62,4 @@ clean: ## remove the virtual environment and caches; data in var/ stays
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis var/test
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help up test test-servers lint format bench chaos starter clean
+.PHONY: help up test test-servers lint audit format bench chaos fuzz starter clean

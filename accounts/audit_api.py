@@ -16,6 +16,7 @@ from accounts import audit_log
 from accounts.api import OrganizationViewSet
 from accounts.audit_views import DOWNLOADS
 from accounts.models import AuditEntry
+from accounts.moments import MomentFilter
 from accounts.pagination import NewestFirst
 from accounts.streamed import Csv, Streamed, download
 
@@ -39,8 +40,8 @@ class AuditFilter(filters.FilterSet):
     action = filters.CharFilter(method="of_action", help_text="Like `bot.change`, or `bot` for all about bots.")
     object_type = filters.CharFilter()
     object_id = filters.CharFilter()
-    since = filters.IsoDateTimeFilter(field_name="at", lookup_expr="gte")
-    until = filters.IsoDateTimeFilter(field_name="at", lookup_expr="lt")
+    since = MomentFilter(field_name="at", lookup_expr="gte")
+    until = MomentFilter(field_name="at", lookup_expr="lt")
 
     def of_action(self, queryset: QuerySet[AuditEntry], name: str, value: str) -> QuerySet[AuditEntry]:
         return queryset.filter(audit_log.of_action(value))

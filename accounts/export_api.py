@@ -87,6 +87,7 @@ class ImportedSerializer(serializers.Serializer[Any]):
     members = StrangerSerializer(many=True, help_text="Who belonged to it and is no member here: to be invited.")
 
 
+@extend_schema(tags=["exports"])
 class ImportViewSet(PersonViewSet):
     """Exported organizations coming in."""
 
@@ -94,7 +95,7 @@ class ImportViewSet(PersonViewSet):
     serializer_class = ImportSerializer
     for_people = frozenset({"create"})
 
-    @extend_schema(responses={201: ImportedSerializer})
+    @extend_schema(tags=["exports"], responses={201: ImportedSerializer})
     def create(self, request: Request) -> Response:
         """Make an organization of an exported one: all of it, or nothing. You own it, and nobody else is a member."""
         data = ImportSerializer(data=request.data)

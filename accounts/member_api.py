@@ -17,7 +17,9 @@ from accounts.models import Invitation, Membership
 from accounts.roles import Role
 
 STATES = ("open", "expired", "accepted", "revoked")
-BY_PERSON = extend_schema(parameters=[OpenApiParameter("id", OpenApiTypes.UUID, "path", description="The person's id.")])
+BY_PERSON = extend_schema(
+    parameters=[OpenApiParameter("id", OpenApiTypes.UUID, "path", description="The person's id.")]
+)
 
 
 class MemberSerializer(serializers.ModelSerializer[Membership]):

@@ -27,6 +27,15 @@ CLOCKS_APART = 30
 
 
 class Adapter(OpenIDConnectOAuth2Adapter):
+    def get_access_token_data(self, *args: Any, **kwargs: Any) -> Any:
+        """What the provider gives for a code. Raises OAuth2Error, without the provider's words: it may send back what
+        it was asked with, our secret among it.
+        """
+        try:
+            return super().get_access_token_data(*args, **kwargs)
+        except OAuth2Error:
+            raise OAuth2Error("The provider gave no token for the code.") from None
+
     def complete_login(self, request: HttpRequest, app: SocialApp, token: Any, **kwargs: Any) -> Any:
         """The sign-in that the provider's answer stands for. Raises OAuth2Error."""
         id_token = kwargs["response"].get("id_token")

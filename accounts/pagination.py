@@ -10,15 +10,19 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import models
 from django.db.models import Q
+from django.utils.timezone import is_aware
 from rest_framework import exceptions
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
+
+from accounts.moments import in_utc
 
 ORDERING = "ordering"
 
@@ -204,7 +208,8 @@ def _restored(value: Any, field: Any) -> Any:
         raise TypeError("no value of a field")
     if isinstance(value, str) and b"\0" in value.encode():  # which refuses halves of surrogate pairs
         raise ValueError("no text of the database")
-    return None if value is None else field.to_python(value)
+    found = None if value is None else field.to_python(value)
+    return in_utc(found) if isinstance(found, datetime) and is_aware(found) else found
 
 
 def _text(value: Any) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from drf_spectacular.drainage import set_override
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.plumbing import ComponentRegistry, ResolvedComponent
+from drf_spectacular.plumbing import ComponentRegistry, ResolvedComponent, force_instance
+from rest_framework.serializers import FileField
 
 from accounts.problems import CONTENT_TYPE
 
 if TYPE_CHECKING:
     from accounts.api import OrganizationViewSet
 
+JSON, FORM = "application/json", "multipart/form-data"
 VERBS = {"retrieve": "get", "partial_update": "update", "destroy": "delete"}
 """Actions of the framework whose names in operation ids are shorter; others keep theirs."""
 REFUSALS = {
@@ -49,6 +52,8 @@ HEADERS = {
     "RateLimit": "Each limit with what is left of it (`r`) and for how many seconds (`t`).",
     "RateLimit-Policy": "Each limit with its requests (`q`) in so many seconds (`w`).",
 }
+VALUES = {"Idempotency-Key": {"pattern": "^[!-~]+$", "maxLength": 255}}
+"""Header of a request → what its values look like."""
 _known: dict[tuple[type, str], frozenset[str]] = {}
 
 
@@ -71,6 +76,28 @@ class ApiSchema(AutoSchema):
         ]
         found = [*self._get_filter_parameters(), *self._get_pagination_parameters()]
         return frozenset([*declared, *(each["name"] for each in found if each["in"] == "query")])
+
+    def _map_serializer_field(self, field: Any, direction: str, bypass_extensions: bool = False) -> Any:
+        """As `Meta.json_fields` of its serializer describes a field of JSON: name → serializer, schema, or the name of
+        a component with its schema.
+        """
+        described = getattr(getattr(field.parent, "Meta", None), "json_fields", {})
+        if field.field_name in described and not (field.read_only and direction == "request"):
+            shape = described[field.field_name]
+            if isinstance(shape, tuple):
+                name, shape = shape
+                set_override(field, "field_component_name", name)
+            set_override(field, "field", shape)
+        return super()._map_serializer_field(field, direction, bypass_extensions)
+
+    def map_parsers(self) -> list[str]:
+        """Forms are for files: without any, a body is told as JSON alone. (Clients that are generated of this document
+        cannot tell two types of one body apart.)
+        """
+        found: list[str] = super().map_parsers()
+        fields = getattr(force_instance(self.get_request_serializer()), "fields", {}).values()
+        has_files = any(isinstance(getattr(field, "child", field), FileField) for field in fields)
+        return found if has_files else [each for each in found if each != FORM]
 
     def get_filter_backends(self) -> list[Any]:
         """As for lists, for what else reads a whole collection, like its CSV."""
@@ -96,6 +123,8 @@ class ApiSchema(AutoSchema):
             operation["parameters"] = [*operation.get("parameters", ()), *conditions]
         responses = operation["responses"]
         for code, response in responses.items():
+            if code[0] == "4" and "content" not in response:
+                response["content"] = self._refusal(code)["content"]
             response["headers"] = response.get("headers", {}) | self._headers(code)
         for code in self._refusals("requestBody" in operation):
             responses.setdefault(code, self._refusal(code))
@@ -114,7 +143,8 @@ class ApiSchema(AutoSchema):
             words = "A new name (a UUID) for each request: whoever repeats it within 24 hours reads the same answer."
             found.append(("Idempotency-Key", words))
         return [
-            {"name": name, "in": "header", "description": words, "schema": {"type": "string"}} for name, words in found
+            {"name": name, "in": "header", "description": words, "schema": {"type": "string"} | VALUES.get(name, {})}
+            for name, words in found
         ]
 
     def _is_of_organization(self) -> bool:
@@ -126,7 +156,8 @@ class ApiSchema(AutoSchema):
     def _takes_if_match(self) -> bool:
         single = "{" in self.path.removeprefix(self.path_prefix.removeprefix("^"))
         own = self._is_of_organization() and self.method not in ("GET", "HEAD")
-        return own and (single or "get" in getattr(self.view, "action_map", {}))
+        alone = "get" in getattr(self.view, "action_map", {}) and getattr(self.view, "paginator", None) is None
+        return own and (single or alone)
 
     def _headers(self, code: str) -> dict[str, Any]:
         found = dict(HEADERS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -33,6 +33,7 @@ class SeriesSerializer(serializers.Serializer[Any]):
     days = DaySerializer(many=True)
 
 
+@extend_schema_serializer(many=False)
 class UsageSerializer(serializers.Serializer[Any]):
     plan = serializers.CharField()
     quotas = QuotaSerializer(many=True)
@@ -45,7 +46,7 @@ class UsageViewSet(OrganizationViewSet):
     pagination_class = None
     filter_backends = ()
 
-    @extend_schema(responses=UsageSerializer)
+    @extend_schema(operation_id="usage_get")
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """What the organization uses of its quotas, and used on each of the last days."""
         now = [

@@ -230,6 +230,7 @@ class ScoreSerializer(serializers.ModelSerializer[ScoreObservation]):
     class Meta:
         model = ScoreObservation
         fields = ("id", "post", "number", "age_seconds", "metrics", "followers", "simulated", "observed_at")
+        json_fields = {"metrics": {"type": "object", "additionalProperties": {"type": "number"}}}
 
 
 class ScoreFilter(filters.FilterSet):

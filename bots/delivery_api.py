@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_serializer
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -18,8 +18,9 @@ from bots.services import needs_human
 from bots.states import IllegalTransition, PostState
 
 
+@extend_schema_serializer(many=False)
 class PublishingSerializer(serializers.Serializer[Any]):
-    paused_at = serializers.DateTimeField(help_text="Since when nothing of the organization is published.")
+    paused_at = serializers.DateTimeField(allow_null=True, help_text="Since when nothing of it is published.")
     site_paused = serializers.CharField(help_text="Why nothing of the whole installation is published; or empty.")
     needs_human = serializers.IntegerField(help_text="Posts whose outcome a person has to find out.")
 
@@ -32,7 +33,7 @@ class PublishingViewSet(OrganizationViewSet):
     filter_backends = ()
     permissions: ClassVar[dict[str, str]] = {"list": "bot_view", "pause": "bot_pause", "resume": "bot_pause"}
 
-    @extend_schema(responses={200: PublishingSerializer(many=False)})
+    @extend_schema(operation_id="publishing_get")
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return self._answer()
 

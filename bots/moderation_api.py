@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -17,10 +17,21 @@ from bots.moderation.contract import VERDICTS
 from bots.services import posts
 
 
+class RuleSettingsSerializer(serializers.Serializer[Any]):
+    """What a rule goes by; each has its own."""
+
+    max_length = serializers.IntegerField(required=False)
+    counts_by = serializers.CharField(required=False)
+    blocklist = serializers.ListField(child=serializers.CharField(), required=False)
+
+
 class RuleSerializer(serializers.Serializer[Any]):
     rule = serializers.CharField()
     label = serializers.CharField()  # type: ignore[assignment]  # a field has a label, too
     settings = serializers.DictField(help_text="What the rule is set to for this bot: change it by `PATCH bots/{id}/`.")
+
+    class Meta:
+        json_fields = {"settings": RuleSettingsSerializer}
 
 
 class ModerationSerializer(serializers.ModelSerializer[Bot]):
@@ -34,7 +45,7 @@ class ModerationSerializer(serializers.ModelSerializer[Bot]):
         fields = ("bot", "approval", "rules")
         read_only_fields = ("approval",)
 
-    @extend_schema(responses=RuleSerializer(many=True))
+    @extend_schema_field(RuleSerializer(many=True))
     def get_rules(self, bot: Bot) -> list[dict[str, Any]]:
         can = bot.connection.capabilities
         settings: dict[str, dict[str, Any]] = {

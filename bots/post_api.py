@@ -21,6 +21,7 @@ from accounts.api import OrganizationViewSet
 from accounts.csv_out import csv_blocks
 from accounts.parsers import StrictJSONParser
 from accounts.problems import Conflict
+from accounts.schema import FORM, JSON
 from accounts.streamed import Csv, Octets, Streamed, download, rows_of
 from bots.models import Post, PostImage
 from bots.post_filters import PostFilter
@@ -30,6 +31,7 @@ from bots.post_serializers import (
     BatchSerializer,
     ChosenOverSerializer,
     EditSerializer,
+    IllustratedPostSerializer,
     ImageSerializer,
     OutcomeSerializer,
     PostSerializer,
@@ -70,11 +72,12 @@ class PostViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organization
         "csv": "post_view",
     }
 
+    @extend_schema(request={JSON: PostSerializer, FORM: IllustratedPostSerializer})
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Propose a post, or with `thread` several: the rules and the bot's approval policy decide where each begins.
         The answer is the first. Images come as `multipart/form-data`, with one `alt_texts` for each of `image_files`.
         """
-        serializer = self.get_serializer(data=request.data)
+        serializer = IllustratedPostSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         data = serializer.validated_data
         drafts = [posts.Draft(data["text"], images=data["pictures"], reply_to=data.get("reply_to", ""))]
@@ -227,7 +230,7 @@ class ImageViewSet(mixins.RetrieveModelMixin, OrganizationViewSet):
     serializer_class = ImageSerializer
     permissions: ClassVar[dict[str, str]] = {"retrieve": "post_view", "file": "post_view"}
 
-    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    @extend_schema(responses={(200, "image/*"): OpenApiTypes.BINARY})
     @action(detail=True, renderer_classes=[JSONRenderer, Octets])
     def file(self, request: Request, *args: Any, **kwargs: Any) -> Streamed:
         """The image itself."""

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 
+from accounts.moments import MomentFilter
 from bots.models import Post
 
 SEARCHED = 10_000
@@ -19,10 +20,10 @@ class PostFilter(filters.FilterSet):
     arm = filters.ChoiceFilter(choices=Post.Arm.choices)
     kind = filters.ChoiceFilter(choices=Post.Kind.choices)
     model_version = filters.UUIDFilter(field_name="model_version_id")
-    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
-    published_after = filters.IsoDateTimeFilter(field_name="published_at", lookup_expr="gte")
-    published_before = filters.IsoDateTimeFilter(field_name="published_at", lookup_expr="lt")
+    created_after = MomentFilter(field_name="created_at", lookup_expr="gte")
+    created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
+    published_after = MomentFilter(field_name="published_at", lookup_expr="gte")
+    published_before = MomentFilter(field_name="published_at", lookup_expr="lt")
     min_reward = filters.NumberFilter(field_name="reward__value", lookup_expr="gte")
     max_reward = filters.NumberFilter(field_name="reward__value", lookup_expr="lte")
     text = filters.CharFilter(

@@ -44,24 +44,10 @@ class PostSerializer(serializers.ModelSerializer[Post]):
         max_length=50,
         help_text="Texts of the parts that follow, each sent as a reply to the one before.",
     )
-    image_files = serializers.ListField(
-        child=serializers.ImageField(),
-        required=False,
-        write_only=True,
-        max_length=10,
-        help_text="PNG, JPEG, GIF, WebP.",
-    )
-    alt_texts = serializers.ListField(
-        child=serializers.CharField(max_length=1500),
-        required=False,
-        write_only=True,
-        max_length=10,
-        help_text="One for each of `image_files`: what it shows, for people who cannot see it.",
-    )
 
     class Meta:
         model = Post
-        fields = (
+        fields: tuple[str, ...] = (
             "id",
             "bot",
             "kind",
@@ -70,8 +56,6 @@ class PostSerializer(serializers.ModelSerializer[Post]):
             "text",
             "thread",
             "images",
-            "image_files",
-            "alt_texts",
             "arm",
             "state",
             "payload_sha256",
@@ -90,10 +74,33 @@ class PostSerializer(serializers.ModelSerializer[Post]):
             "verdicts",
             "created_at",
         )
-        read_only_fields = tuple(set(fields) - {"bot", "text", "reply_to", "thread", "image_files", "alt_texts"})
+        read_only_fields = tuple(set(fields) - {"bot", "text", "reply_to", "thread"})
+        json_fields: ClassVar[dict[str, Any]] = {"provenance": {"type": "object", "additionalProperties": {}}}
         extra_kwargs: ClassVar[dict[str, Any]] = {
             "text": {"required": True, "allow_blank": False, "trim_whitespace": True}
         }
+
+
+class IllustratedPostSerializer(PostSerializer):
+    """A new post, with images where there are some; forms carry these."""
+
+    image_files = serializers.ListField(
+        child=serializers.ImageField(),
+        required=False,
+        write_only=True,
+        max_length=10,
+        help_text="PNG, JPEG, GIF, WebP.",
+    )
+    alt_texts = serializers.ListField(
+        child=serializers.CharField(max_length=1500),
+        required=False,
+        write_only=True,
+        max_length=10,
+        help_text="One for each of `image_files`: what it shows, for people who cannot see it.",
+    )
+
+    class Meta(PostSerializer.Meta):
+        fields = (*PostSerializer.Meta.fields, "image_files", "alt_texts")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         files, alt_texts = attrs.pop("image_files", []), attrs.pop("alt_texts", [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.core.exceptions import PermissionDenied, ValidationError
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -29,14 +29,14 @@ class WaitingSerializer(serializers.ModelSerializer[Post]):
 class QueueSerializer(serializers.ModelSerializer[Bot]):
     bot = serializers.UUIDField(source="pk", read_only=True)
     order = serializers.ChoiceField(source="queue_order", choices=Bot.QueueOrder.choices)
-    empty_since = serializers.DateTimeField(source="queue_empty_since", read_only=True)
+    empty_since = serializers.DateTimeField(source="queue_empty_since", read_only=True, allow_null=True)
     waiting = serializers.SerializerMethodField(help_text=f"Approved posts, the next first, at most {MOST_SHOWN}.")
 
     class Meta:
         model = Bot
         fields = ("bot", "order", "empty_since", "waiting")
 
-    @extend_schema(responses=WaitingSerializer(many=True))
+    @extend_schema_field(WaitingSerializer(many=True))
     def get_waiting(self, bot: Bot) -> list[dict[str, Any]]:
         return list(WaitingSerializer(queue.waiting(bot)[:MOST_SHOWN], many=True).data)
 
@@ -72,6 +72,7 @@ class LineSerializer(serializers.Serializer[Any]):
 class QueueViewSet(OrganizationViewSet):
     queryset = Bot.objects.select_related("connection")
     serializer_class = QueueSerializer
+    pagination_class = None
     permissions: ClassVar[dict[str, str]] = {
         "retrieve": "post_view",
         "partial_update": "schedule_edit",

@@ -96,6 +96,7 @@ class IncomingSerializer(serializers.ModelSerializer[Incoming]):
             "seen_at",
             "candidates",
         )
+        json_fields = {"parents": {"type": "array", "items": {"type": "array", "items": {"type": "string"}}}}
 
 
 class IncomingFilter(filters.FilterSet):

@@ -18,6 +18,22 @@ from faces.contract import FaceError
 from faces.models import Connection
 from faces.registry import FACES
 
+SETTINGS = {"type": "object", "additionalProperties": {}}
+
+
+class CapabilitiesSerializer(serializers.Serializer[Any]):
+    """What the platform takes."""
+
+    max_length = serializers.IntegerField(help_text="Of a text.")
+    counts_by = serializers.CharField()
+    metrics = serializers.ListField(child=serializers.CharField(), help_text="Names of the reactions that are read.")
+    can_reply = serializers.BooleanField()
+    takes_images = serializers.BooleanField()
+    max_images = serializers.IntegerField()
+    can_thread = serializers.BooleanField()
+    reads = serializers.ListField(child=serializers.CharField())
+    label = serializers.CharField()  # type: ignore[assignment]  # a field has a label, too
+
 
 class ConnectionSerializer(serializers.ModelSerializer[Connection]):
     kind = serializers.ChoiceField(choices=sorted(FACES))
@@ -57,8 +73,9 @@ class ConnectionSerializer(serializers.ModelSerializer[Connection]):
             "daily_budget",
             "created_at",
         )
+        json_fields = {"settings": SETTINGS}
 
-    @extend_schema_field({"type": "object", "additionalProperties": True})
+    @extend_schema_field(CapabilitiesSerializer)
     def get_capabilities(self, connection: Connection) -> dict[str, Any]:
         can = connection.capabilities
         return {
@@ -153,7 +170,10 @@ def _kind(name: str) -> dict[str, Any]:
 
 
 class ReconnectSerializer(serializers.Serializer[Any]):
-    settings = serializers.JSONField()
+    settings = serializers.JSONField(help_text="As `GET connections/kinds/` says for the kind.")
+
+    class Meta:
+        json_fields = {"settings": SETTINGS}
 
 
 class ConnectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationViewSet):
@@ -193,6 +213,7 @@ class ConnectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organi
         connection = services.create_connection(**serializer.validated_data)
         return Response(self.get_serializer(connection).data, status=status.HTTP_201_CREATED)
 
+    @extend_schema(request=ReconnectSerializer)
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Connect again: new settings or credentials; what is left out stays. Posts, scores and history are kept."""
         known = self.get_object()

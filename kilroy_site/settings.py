@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import dj_database_url
 
 from kilroy_site import config as configuration
+from kilroy_site.api_document import TAGS
 from kilroy_site.embedded import postgres, redis
 
 CONFIG = configuration.load(os.environ)
@@ -266,9 +267,15 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "docExpansion": "none", "defaultModelsExpandDepth": 0, "filter": True},
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1/organizations/{slug}",
+    "TAGS": [{"name": name, "description": words} for name, words in TAGS.items()],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "kilroy_site.api_document.with_examples",
+    ],
 }
 
 LOGGING = {

@@ -20,6 +20,7 @@ from accounts.api import OrganizationViewSet
 from accounts.parsers import StrictJSONParser
 from accounts.streamed import Octets, Streamed, download
 from bots.models import Bot
+from training import shapes
 from training.imports.filters import FILTERS
 from training.models import Dataset
 from training.queries import dataset_facts
@@ -55,16 +56,23 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
             "created_at",
         )
         read_only_fields = ("state", "filename", "format", "columns", "error", "example_count", "created_at")
+        json_fields = {"columns": shapes.COLUMNS, "preview": shapes.PreviewSerializer}
 
 
 class ColumnsSerializer(serializers.Serializer[Any]):
     columns = serializers.DictField(child=serializers.CharField(allow_null=True, allow_blank=True))
+
+    class Meta:
+        json_fields = {"columns": shapes.COLUMNS}
 
 
 class FiltersSerializer(serializers.Serializer[Any]):
     filters = serializers.DictField(
         child=serializers.DictField(), help_text="Filter → its parameters. `GET datasets/filters/` lists them."
     )
+
+    class Meta:
+        json_fields = {"filters": shapes.CHOSEN_FILTERS}
 
 
 class ImportRowsSerializer(serializers.Serializer[Any]):
@@ -134,7 +142,7 @@ class DatasetViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
         chosen = data.validated_data["filters"]
         return Response(self.get_serializer(datasets.look_through(dataset, filters=chosen)).data)
 
-    @extend_schema(responses={200: {"type": "object", "additionalProperties": {"type": "object"}}})
+    @extend_schema(responses={200: shapes.KNOWN_FILTERS})
     @action(detail=False, methods=["get"], url_path="filters", pagination_class=None, filter_backends=[])
     def known_filters(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Every filter with its description and its parameters."""
@@ -165,7 +173,7 @@ class DatasetViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
         blocks = dataset.file.open("rb").chunks()
         return download(iter(blocks), dataset.filename, "application/octet-stream", size=dataset.file.size)
 
-    @extend_schema(request=ImportRowsSerializer)
+    @extend_schema(request=ImportRowsSerializer, responses={202: DatasetSerializer})
     @action(detail=True, methods=["post"], url_path="import")
     def import_rows(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Import what the preview promised. With broken rows this needs `only_good`."""

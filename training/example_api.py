@@ -16,6 +16,7 @@ from rest_framework.response import Response
 
 from accounts.api import OrganizationViewSet
 from accounts.csv_out import csv_blocks
+from accounts.moments import MomentFilter
 from accounts.pagination import NewestFirst
 from accounts.problems import Conflict
 from accounts.streamed import Csv, Streamed, download, rows_of
@@ -45,8 +46,8 @@ class ExampleFilter(filters.FilterSet):
     topic = filters.CharFilter()
     min_score = filters.NumberFilter(field_name="score", lookup_expr="gte")
     max_score = filters.NumberFilter(field_name="score", lookup_expr="lte")
-    posted_after = filters.IsoDateTimeFilter(field_name="posted_at", lookup_expr="gte")
-    posted_before = filters.IsoDateTimeFilter(field_name="posted_at", lookup_expr="lt")
+    posted_after = MomentFilter(field_name="posted_at", lookup_expr="gte")
+    posted_before = MomentFilter(field_name="posted_at", lookup_expr="lt")
 
     def is_quarantined(self, queryset: Any, name: str, value: bool) -> Any:
         return queryset.exclude(quarantined="") if value else queryset.filter(quarantined="")

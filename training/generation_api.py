@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from accounts.api import OrganizationViewSet
 from accounts.streamed import EventStream
 from bots.models import Bot
-from training import streaming
+from training import shapes, streaming
 from training.api import OfBot
 from training.models import Generation, ModelVersion
 from training.services import generations
@@ -44,6 +44,7 @@ class GenerationSerializer(serializers.ModelSerializer[Generation]):
             "created_at",
             "finished_at",
         )
+        json_fields = {"params": shapes.DrawingSerializer, "samples": shapes.DrawnSerializer(many=True)}
 
 
 class HowSerializer(serializers.Serializer[Any]):

@@ -15,6 +15,7 @@ from accounts.api import OrganizationViewSet
 from accounts.pagination import NewestFirst
 from bots.models import Bot
 from faces.models import Connection
+from training import shapes
 from training.api import OfBot
 from training.generation_api import GenerationSerializer
 from training.models import Generation, Harvest, Retraining
@@ -118,6 +119,7 @@ class RetrainingSerializer(serializers.ModelSerializer[Retraining]):
             "result",
         )
         read_only_fields = ("learned_examples", "last_run", "next_at", "result")
+        json_fields = {"config": shapes.OFFLINE}
 
 
 class RetrainingViewSet(OrganizationViewSet):
@@ -147,10 +149,14 @@ class AheadSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField(min_value=1, max_value=generations.MOST_AHEAD)
     params = serializers.DictField(required=False, help_text="As for `generate`: temperature, top_p, seed and so on.")
 
+    class Meta:
+        json_fields = {"params": shapes.DrawingSerializer}
+
 
 class WriteAheadViewSet(OrganizationViewSet):
     queryset = Generation.objects.all()
     serializer_class = AheadSerializer
+    pagination_class = None
     permissions: ClassVar[dict[str, str]] = {"create": "generate"}
 
     @extend_schema(request=AheadSerializer, responses={202: GenerationSerializer(many=True)})

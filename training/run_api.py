@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from accounts.api import OrganizationViewSet
 from accounts.pagination import NewestFirst
 from bots.models import Bot
+from training import shapes
 from training.api import OfBot
 from training.models import Dataset, ModelVersion, Round, Run, RunDataset, SampleSet
 from training.queries import MOST_POINTS, PER_BUCKET, series_of
@@ -67,14 +68,20 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "finished_at",
         )
         read_only_fields = ("state", "wish", "progress", "error", "created_at", "started_at", "finished_at")
+        json_fields = {"config": shapes.EITHER, "then_online": shapes.ONLINE, "progress": shapes.ProgressSerializer}
         validators: ClassVar[list[Any]] = []  # that a run of the bot is under way, the service says in better words
 
 
 class ReconfigureSerializer(serializers.Serializer[Any]):
     config = serializers.DictField(help_text="The settings to change, by name.")
 
+    class Meta:
+        json_fields = {"config": shapes.ONLINE}
+
 
 class RoundSerializer(serializers.ModelSerializer[Round]):
+    config = serializers.DictField(read_only=True)
+
     class Meta:
         model = Round
         fields = (
@@ -88,6 +95,12 @@ class RoundSerializer(serializers.ModelSerializer[Round]):
             "seconds",
             "finished_at",
         )
+        json_fields = {
+            "config": shapes.ONLINE,
+            "decisions": shapes.TEXTS,
+            "metrics": shapes.NUMBERS,
+            "report": shapes.ANYTHING,
+        }
 
 
 class NewestRoundFirst(NewestFirst):
@@ -102,6 +115,7 @@ class SampleSetSerializer(serializers.ModelSerializer[SampleSet]):
     class Meta:
         model = SampleSet
         fields = ("step", "texts", "at")
+        json_fields = {"texts": shapes.TEXTS}
 
 
 class ChangeSerializer(serializers.Serializer[Any]):
@@ -119,7 +133,9 @@ class MetricsQuery(serializers.Serializer[Any]):
     max_points = serializers.IntegerField(
         required=False, default=MOST_POINTS, min_value=PER_BUCKET, max_value=20_000, help_text="Of each metric."
     )
-    name = serializers.CharField(required=False, help_text="Only this metric; may be given several times.")
+    name = serializers.ListField(
+        child=serializers.CharField(), required=False, help_text="Only these metrics: repeat it for several."
+    )
 
 
 _SINGLE = {"after", "max_points"}
@@ -186,7 +202,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationV
 
     @extend_schema(
         parameters=[MetricsQuery],
-        responses={200: {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "array"}}}},
+        responses={200: shapes.SERIES},
     )
     @action(detail=True, methods=["get"], filterset_class=None)
     def metrics(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -229,7 +245,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationV
         run = reconfiguration.reconfigure(run.pk, data.validated_data["config"])
         return Response(self.get_serializer(run).data)
 
-    @extend_schema(responses={200: {"type": "object"}})
+    @extend_schema(responses=shapes.SettingsSchemaSerializer)
     @action(detail=False, methods=["get"], url_path="schema", pagination_class=None, filterset_class=None)
     def settings_schema(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """What `config` may hold, as a JSON Schema for each kind of run (`x-live`: may change while the run lives), and

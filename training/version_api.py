@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
 from rest_framework.parsers import MultiPartParser
@@ -18,7 +18,7 @@ from accounts.pagination import NewestFirst
 from accounts.problems import Conflict
 from accounts.streamed import Streamed, Zip, download
 from bots.models import Bot
-from training import model_archive
+from training import model_archive, shapes
 from training.api import OfBot
 from training.artifacts import ArtifactError
 from training.generation_api import GenerationSerializer
@@ -45,6 +45,7 @@ class CanarySerializer(serializers.ModelSerializer[Canary]):
             "started_at",
             "ended_at",
         )
+        json_fields = {"report": shapes.ANYTHING}
 
 
 class NewestTrialFirst(NewestFirst):
@@ -104,6 +105,7 @@ class VersionSerializer(serializers.ModelSerializer[ModelVersion]):
             "is_current",
             "created_at",
         )
+        json_fields = {"tags": shapes.TEXTS, "metrics": shapes.ANYTHING, "report": shapes.ANYTHING}
 
 
 class TagsSerializer(serializers.Serializer[Any]):
@@ -138,7 +140,12 @@ class VersionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
     }
     ordering_fields = ("created_at", "number")
 
-    @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
+    @extend_schema(
+        responses={
+            (200, "application/zip"): OpenApiTypes.BINARY,
+            409: OpenApiResponse(description="The weights are gone from the storage."),
+        }
+    )
     @action(detail=True, renderer_classes=[JSONRenderer, Zip])
     def download(self, request: Request, *args: Any, **kwargs: Any) -> Streamed:
         """The version as a zip of a model folder: its weights as safetensors, its configuration and its tokenizer. What

@@ -36,7 +36,7 @@ def socket_folder(var: Path) -> Path:
     if len(os.fsencode(f"{inside}{LONGEST_SOCKET_NAME}")) <= LONGEST_SOCKET_PATH:
         return inside
     digest = hashlib.sha256(os.fsencode(var)).hexdigest()[:16]
-    return Path("/tmp") / f"kilroy-{os.geteuid()}-{digest}"  # nosec B108 # `make_private` looks whose it is
+    return Path("/tmp") / f"kilroy-{os.geteuid()}-{digest}"  # nosec B108 # make_private looks whose it is
 
 
 def make_private(folder: Path, uid: int | None = None) -> Path:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, WebSocket, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, WebSocket, sync_playwright
 
 from kilroy_site.config import BASE_DIR
 
@@ -109,13 +109,22 @@ class Visitor:
 @pytest.fixture(scope="module")
 def visitor(site: Site) -> Iterator[Visitor]:
     """A browser that keeps its session from one test of the file to the next."""
+    with sync_playwright() as playwright:
+        someone = open_browser(playwright)
+        yield someone
+        someone.context.browser.close()
+
+
+def launch(playwright: Playwright) -> Browser:
     executable = next(filter(None, map(shutil.which, CHROMIUMS)), None)
     assert executable, "The browser tests need Chromium: install the package “chromium”."
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
-        context = browser.new_context(viewport={"width": 1280, "height": 900})
-        context.set_default_timeout(30_000)
-        someone = Visitor(context, context.new_page())
-        someone.listen()
-        yield someone
-        browser.close()
+    return playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
+
+
+def open_browser(playwright: Playwright) -> Visitor:
+    browser = launch(playwright)
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(30_000)
+    someone = Visitor(context, context.new_page())
+    someone.listen()
+    return someone

@@ -66,7 +66,8 @@ def test_the_demos_charts_move_without_a_reload(site: Site, visitor: Visitor) ->
     until(lambda: int(newest.inner_text()) > first, CHART_SECONDS, "a newer point in the chart of the loss", visitor)
     shown = int(newest.inner_text())
     messages = [json.loads(frame) for frame in visitor.frames]
-    told = {step for message in messages if message["type"] == "metrics" for name, step, _ in message["points"]}
+    events = [event["data"] for message in messages for event in message.get("events", ())]
+    told = {step for event in events if event["type"] == "metrics" for name, step, _ in event["points"]}
     assert shown in told
     assert page.evaluate("window.neverReloaded") is True
     loss.get_by_role("button", name="Fine-tuning: Chart").click()
@@ -128,7 +129,8 @@ def test_every_page_fits_a_telephone(site: Site, visitor: Visitor) -> None:
         assert answer.ok, path
         if page.evaluate("document.scrollingElement.scrollWidth > innerWidth"):
             wide.append(path)
-        waiting += page.eval_on_selector_all("a[href^='/o/demo/']", "links => links.map(link => link.pathname)")
+        links = "a[href^='/o/demo/']:not([download])"
+        waiting += page.eval_on_selector_all(links, "links => links.map(link => link.pathname)")
     page.set_viewport_size({"width": 1280, "height": 900})
     assert wide == []
     new = {"replies/rules/", "queue/", "write-ahead/", "harvests/", "retraining/"}

@@ -1,4 +1,4 @@
-"""An installation that the world can reach passes Django's own checklist, and its answers carry what protects people."""
+"""An installation that the world can reach passes Django's checklist, and its answers carry what protects people."""
 
 from __future__ import annotations
 
@@ -44,7 +44,15 @@ print(json.dumps({
     "settings": {name: getattr(settings, name) for name in names},
 }))
 """
-PATHS = ["/sign-in/", "/account/signup/", "/healthz", "/api/docs/", "/api/docs/?script=", "/api/v1/organizations/", "/no"]
+PATHS = [
+    "/sign-in/",
+    "/account/signup/",
+    "/healthz",
+    "/api/docs/",
+    "/api/docs/?script=",
+    "/api/v1/organizations/",
+    "/no",
+]
 PAGES = PATHS[:2]
 
 
