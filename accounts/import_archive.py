@@ -82,7 +82,7 @@ class IncomingArchive:
             )
         with faults_refused():
             many = ImportRefused(f"The archive has more entries than can be imported this way. {AGAIN}")
-            self._zip = zipfile.ZipFile(zips.Bounded(file, limits.directory, many))
+            self._zip = zips.open_zip(file, limits.directory, many)
             self._rows = self._sorted(self._zip.infolist())
             self.manifest = self._read_manifest()
         self._check_manifest()

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from django.core.exceptions import ValidationError
 from django.core.files.storage import default_storage
 
-from accounts.zips import Bounded
+from accounts.zips import open_zip
 from training import model_config, safetensors_file
 from training.artifacts import WEIGHTS, ArtifactError
 
@@ -136,7 +136,7 @@ def unpack(file: BinaryIO, folder: Path, most_bytes: int = MOST_BYTES) -> None:
     """
     try:
         many = refused(f"The zip has too many entries; a model folder has at most {MOST_ENTRIES}.")
-        with zipfile.ZipFile(cast(IO[bytes], Bounded(file, MOST_LISTED, many))) as archive:
+        with open_zip(file, MOST_LISTED, many) as archive:
             for entry, name in _entries(archive, most_bytes).items():
                 _extract(archive, entry, folder / name)
     except BROKEN as error:

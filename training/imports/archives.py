@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, BinaryIO, Self, cast
 
-from accounts.zips import Bounded
+from accounts.zips import open_zip
 from training.imports.contract import ImportRefused, Limits
 
 ZIP, GZIP = b"PK\x03\x04", b"\x1f\x8b"
@@ -110,7 +110,7 @@ def names(stream: BinaryIO) -> list[str]:
 
 
 def _zip(stream: BinaryIO) -> zipfile.ZipFile:
-    return zipfile.ZipFile(cast(IO[bytes], Bounded(stream, MOST_LISTED, ImportRefused(MANY))))
+    return open_zip(stream, MOST_LISTED, ImportRefused(MANY))
 
 
 def zip_members(stream: BinaryIO, wanted: re.Pattern[str], limits: Limits) -> Iterator[BinaryIO]:
