@@ -127,11 +127,9 @@ def _grow(exist: int, size: int) -> None:
         moment = "'created_at', now() - n * interval '1 second'"
         key = "'id', md5('p' || n)::uuid, 'platform_key', md5('k' || n)"
         for state, extra in (("pending_review", ""), ("published", ", 'remote_id', 'r' || n")):
-            parity = int(state == "published")
-            cursor.execute(
-                _copies("bots_post", OWNER, f"{key}, {moment}{extra}", f"row.state = '{state}'", f"n %% 2 = {parity}"),
-                names,
-            )
+            pattern = f"row.state = '{state}' AND row.continues_id IS NULL"
+            half = f"n %% 2 = {int(state == 'published')}"
+            cursor.execute(_copies("bots_post", OWNER, f"{key}, {moment}{extra}", pattern, half), names)
         reading = "'id', nextval('bots_scoreobservation_id_seq'), 'post_id', md5('p' || n)::uuid"
         cursor.execute(_copies("bots_scoreobservation", OWNER, reading, where="n %% 2 = 1"), names)
         line = "'id', nextval('accounts_auditentry_id_seq'), 'at', now() - n * interval '1 second'"
