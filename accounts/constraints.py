@@ -40,12 +40,17 @@ def append_only(table: str) -> migrations.RunSQL:
 def row_security(table: str) -> migrations.RunSQL:
     """Row-level security, for the owner of the table too: a statement sees and makes the rows of the organization that
     `app.organization` names ("everyone": all of them), and none while it is not set.
+
+    `IS NOT NULL` is for the planner: it takes that for nearly always true, where it would take the comparison for rare,
+    and then sort whole tables rather than read the first rows of an index.
     """
     return migrations.RunSQL(
         f"""
         ALTER TABLE "{table}" ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
         CREATE POLICY tenant ON "{table}"
-            USING ((SELECT current_setting('app.organization', true)) IN (organization_id::text, 'everyone'));
+            USING (nullif(
+                (SELECT current_setting('app.organization', true)) IN (organization_id::text, 'everyone'), false
+            ) IS NOT NULL);
         """,
         f"""
         DROP POLICY tenant ON "{table}";
