@@ -59,14 +59,6 @@ def _free_slug(name: str) -> str:
 
 
 @transaction.atomic
-def add_member(user: User, role: str) -> Membership:
-    """Make a person a member of the active organization."""
-    membership: Membership = Membership.objects.create(user=user, role=role)
-    audit.record("membership.create", membership, after={"user": user.email, "role": role})
-    return membership
-
-
-@transaction.atomic
 def pause_organization(organization: Organization) -> None:
     """From now on no send of this organization begins."""
     _set_paused(organization, clock.now(), "organization.pause")

@@ -16,9 +16,9 @@ from django.core.files.base import ContentFile
 from django.test import Client
 from django.utils import timezone
 
-from accounts import clock
+from accounts import audit, clock
 from accounts.models import Membership, Organization, User
-from accounts.services import add_member, create_organization
+from accounts.services import create_organization
 from accounts.tenancy import tenant
 from bots.models import (
     Bot,
@@ -67,8 +67,11 @@ def make_organization(name: str = "Acme", owner: User | None = None) -> Organiza
 
 
 def make_member(organization: Organization, role: str, user: User | None = None) -> Membership:
+    person = user or make_user()
     with tenant(organization.pk):
-        return add_member(user or make_user(), role)
+        membership: Membership = Membership.objects.create(user=person, role=role)
+        audit.record("membership.create", membership, after={"user": person.email, "role": role})
+    return membership
 
 
 def client_of(user: User) -> Client:

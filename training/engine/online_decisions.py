@@ -90,7 +90,7 @@ def _learn(now: PlainRound, texts: Sequence[str], values: Sequence[float], used:
     target = kl_target(now.given.config.kl_target, len(now.given.decisions))
     trainer = now.trainer(clip_norm=CLIP_NORM)
     batch = policy_batch(now.policy, now.bench.reference, now.samples(texts), values)
-    steps = trainer.steps_on(batch, LossParams(), now.algorithm.steps, kl_limit=2 * target)
+    steps = trainer.steps_on(batch, LossParams(), now.algorithm.steps, kl_target=target)
     if now.book(trainer, steps, target):
         now.use([_mark(each) for each in used])
 

@@ -55,7 +55,7 @@ def _learn_carefully(now: PlainRound) -> None:
     trainer = now.trainer(clip_norm=CLIP_NORM)
     params = LossParams(beta=controller.beta, advantage_clip=config.advantage_clip)
     batch = policy_batch(now.policy, now.bench.reference, samples, rewards)
-    steps = trainer.steps_on(batch, params, now.algorithm.steps, kl_limit=2 * target)
+    steps = trainer.steps_on(batch, params, now.algorithm.steps, kl_target=target)
     if now.book(trainer, steps, target):
         now.use([post.key for post, _ in now.fresh()])
         now.state = replace(now.state, beta=controller.update(steps[-1].metrics["kl"], target).beta)

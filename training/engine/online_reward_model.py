@@ -178,7 +178,7 @@ def _learn(now: _Round, algorithm: Algorithm, on_step: OnStep) -> int:
             now.decisions.append("No further policy step: the policy wrote nothing to learn from.")
             break
         params = LossParams(beta=controller.beta, advantage_clip=config.advantage_clip)
-        step = trainer.step(samples, _worth(now, samples), params, kl_limit=2 * target)
+        step = trainer.step(samples, _worth(now, samples), params, kl_target=target)
         if step.outcome == "not_finite":
             now.decisions.append(
                 "A policy step was left out: its loss or gradient was not a number. The policy stays as it was."

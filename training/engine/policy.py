@@ -15,6 +15,7 @@ from torch import Tensor
 from training.engine import checkpoints
 from training.engine.algorithms import Algorithm
 from training.engine.algorithms.batch import LossParams, PolicyBatch, written
+from training.engine.kl import must_stop
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.types import Metrics, Sample
 
@@ -58,12 +59,12 @@ class PolicyTrainer:
         self.steps = 0
 
     def step(
-        self, samples: Sequence[Sample], rewards: Sequence[float], params: LossParams, kl_limit: float = math.inf
+        self, samples: Sequence[Sample], rewards: Sequence[float], params: LossParams, kl_target: float = math.inf
     ) -> Step:
         """One full-batch step on posts and their rewards. The weights are untouched when the loss or a gradient is not
-        finite or the policy is further than `kl_limit` nats per post from the reference.
+        finite or the policy is further than twice `kl_target` nats per post from the reference.
         """
-        return self._step(policy_batch(self.policy, self.reference, samples, rewards), params, kl_limit)
+        return self._step(policy_batch(self.policy, self.reference, samples, rewards), params, kl_target)
 
     def steps_on(
         self,
@@ -71,7 +72,7 @@ class PolicyTrainer:
         params: LossParams,
         count: int,
         *,
-        kl_limit: float = math.inf,
+        kl_target: float = math.inf,
         enough: Callable[[Metrics], bool] = never,
     ) -> list[Step]:
         """Up to `count` steps on one batch, with ratios to the policy as it was before the first; the last of the list
@@ -83,21 +84,21 @@ class PolicyTrainer:
         done: list[Step] = []
         while len(done) < count and (not done or done[-1].outcome == "taken"):
             logits = batch.logits if not done else written_logits(self.policy, batch.documents)[0]
-            done.append(self._step(replace(batch, logits=logits, old=old), params, kl_limit, enough))
+            done.append(self._step(replace(batch, logits=logits, old=old), params, kl_target, enough))
         return done
 
     def _step(
         self,
         batch: PolicyBatch,
         params: LossParams,
-        kl_limit: float,
+        kl_target: float,
         enough: Callable[[Metrics], bool] = never,
     ) -> Step:
         self._optimizer.zero_grad(set_to_none=True)
         loss, metrics = self._loss(batch, params)
         if not all(map(math.isfinite, metrics.values())):
             return Step(metrics, "not_finite")
-        if metrics["kl"] > kl_limit:
+        if must_stop(metrics["kl"], kl_target):
             return Step(metrics, "too_far")
         if enough(metrics):
             return Step(metrics, "enough")

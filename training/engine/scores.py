@@ -55,25 +55,6 @@ def normalise_rewards(rewards: ArrayLike, hours: ArrayLike, clip: float = 3.0) -
     return robust_scale(units - hour_effect(units, hours), clip)
 
 
-def normalise_history(scores: Sequence[float | None]) -> FloatArray:
-    """Historical raw counts as standardised log1p, clipped at ±3; None and negative counts are missing."""
-    known = [np.log1p(score) if score is not None and score >= 0 else np.nan for score in scores]
-    return standardise(np.asarray(known, dtype=np.float64))
-
-
-def standardise(values: ArrayLike, clip: float = 3.0) -> FloatArray:
-    """(values − mean) / sd of the known values, clipped; all equal gives zeros."""
-    numbers = np.asarray(values, dtype=np.float64)
-    present = np.isfinite(numbers)
-    result = np.full(numbers.shape, np.nan)
-    if present.any():
-        spread = numbers[present].std()
-        result[present] = (
-            np.clip((numbers[present] - numbers[present].mean()) / spread, -clip, clip) if spread > 0 else 0.0
-        )
-    return result
-
-
 def window_scale(stream: Sequence[float], window: int = 1000) -> FloatArray:
     """The original Kilroy's scaler: each raw score against the last `window` (itself included), mean 0 and unbiased sd
     1.

@@ -77,7 +77,7 @@ def test_a_policy_too_far_away_takes_no_step(models):
     rewards = [float(number) for number in range(len(samples))]
     trainer.step(samples, rewards, LossParams())
     before = weights_of(models[0])
-    step = trainer.step(samples, rewards, LossParams(), kl_limit=1e-6)
+    step = trainer.step(samples, rewards, LossParams(), kl_target=0.5e-6)
     assert step.outcome == "too_far"
     assert step.metrics["kl"] > 1e-6
     assert_close(weights_of(models[0]), before)

@@ -25,15 +25,13 @@ def test_missing_scores_stay_missing_and_do_not_count():
     assert_allclose(np.delete(scaled, 2), scores.robust_scale([1, 2, 3, 4, 100]))
 
 
-@pytest.mark.parametrize("scale", [scores.robust_scale, scores.standardise])
-def test_equal_scores_are_zeros(scale):
-    assert_allclose(scale([5.0, 5.0, 5.0]), [0, 0, 0])
+def test_equal_scores_are_zeros():
+    assert_allclose(scores.robust_scale([5.0, 5.0, 5.0]), [0, 0, 0])
 
 
-@pytest.mark.parametrize("scale", [scores.robust_scale, scores.standardise])
-def test_nothing_known_is_nothing_scaled(scale):
-    assert scale([]).shape == (0,)
-    assert np.isnan(scale([np.nan, np.nan])).all()
+def test_nothing_known_is_nothing_scaled():
+    assert scores.robust_scale([]).shape == (0,)
+    assert np.isnan(scores.robust_scale([np.nan, np.nan])).all()
 
 
 def test_mostly_equal_scores_fall_back_to_the_standard_deviation():
@@ -60,11 +58,6 @@ def test_normalised_rewards_lose_the_hour_and_keep_the_order_within_it():
     normalised = scores.normalise_rewards(rewards, hours)
     assert np.corrcoef(normalised, quality)[0, 1] > 0.98
     assert np.corrcoef(scores.robust_scale(rewards), quality)[0, 1] < 0.7
-
-
-def test_historical_counts_become_standardised_logs():
-    # log1p of 0 and e²−1 are 0 and 2: mean 1, deviation 1.
-    assert_allclose(scores.normalise_history([0, np.e**2 - 1, None, -4]), [-1, 1, np.nan, np.nan], atol=1e-12)
 
 
 def test_one_hour_of_two_by_hand():
