@@ -220,6 +220,7 @@ class AuditEntry(TenantModel):
 
 from accounts.api_models import IdempotencyKey  # noqa: E402 - it needs the models above
 from accounts.export_models import Export  # noqa: E402
+from accounts.notification_models import Notification, NotificationChoice  # noqa: E402
 from accounts.usage_models import Consumption  # noqa: E402
 from accounts.webhook_models import Webhook, WebhookDelivery  # noqa: E402
 
@@ -231,6 +232,8 @@ __all__ = [
     "IdempotencyKey",
     "Invitation",
     "Membership",
+    "Notification",
+    "NotificationChoice",
     "Organization",
     "Role",
     "Site",

@@ -33,6 +33,11 @@ def register_models() -> None:
     register(
         "accounts.IdempotencyKey", treatment=Treatment(stays="The API's answers of the last day, for its clients.")
     )
+    register(
+        "accounts.Notification",
+        "accounts.NotificationChoice",
+        treatment=Treatment(stays="They are their people's, who are not exported."),
+    )
     register("accounts.Export", treatment=Treatment(stays="Exports are not part of an export."))
     register(
         "accounts.Consumption",

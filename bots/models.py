@@ -7,6 +7,7 @@ from __future__ import annotations
 import uuid
 from zoneinfo import available_timezones
 
+from django.contrib.postgres.indexes import HashIndex
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -238,6 +239,10 @@ class Post(TenantModel):
             models.Index(fields=["organization"], condition=Q(state="needs_human"), name="post_needs_human"),
             models.Index(fields=["bot", "state", "-created_at"], name="post_of_bot"),
             models.Index(fields=["organization", "-created_at", "-id"], name="post_newest"),
+            models.Index(
+                fields=["bot", "published_at"], condition=Q(published_at__isnull=False), name="post_published"
+            ),
+            HashIndex(fields=["remote_url"], condition=~Q(remote_url=""), name="post_remote_url"),
         ]
         ordering = ["-created_at", "-id"]
 
@@ -319,6 +324,7 @@ class Verdict(TenantModel):
 
     class Meta(TenantModel.Meta):
         constraints = [models.UniqueConstraint(fields=["post", "rule"], name="verdict_once_per_rule")]
+        indexes = [models.Index(fields=["rule", "at"], condition=Q(value__in=["flag", "block"]), name="verdict_hits")]
         ordering = ["rule"]
 
 
@@ -351,6 +357,7 @@ class Decision(TenantModel):
         return f"{self.get_choice_display()}: {self.text[:40]}"
 
 
+from bots.moderation_models import Report, Sanction, SiteRule, Takedown  # noqa: E402 - after Bot and Post, too
 from bots.reply_models import Incoming, ReplyCandidate, ReplyRules  # noqa: E402 - after Bot and Post, which they point to
 
 __all__ = [
@@ -361,8 +368,12 @@ __all__ = [
     "PostImage",
     "ReplyCandidate",
     "ReplyRules",
+    "Report",
     "Reward",
+    "Sanction",
     "Schedule",
     "ScoreObservation",
+    "SiteRule",
+    "Takedown",
     "Verdict",
 ]

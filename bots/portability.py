@@ -24,6 +24,12 @@ LOOK = f"{IMPORTED} while it was being sent: look whether it was published."
 
 def register_models() -> None:
     register("bots.Reward", "bots.Verdict", "bots.Decision", "bots.ReplyCandidate")
+    register(
+        "bots.Report",
+        "bots.Sanction",
+        "bots.Takedown",
+        treatment=Treatment(stays="They are records of this installation's operator."),
+    )
     register("bots.Bot", treatment=Treatment(arrive=_bot))
     register("bots.Schedule", treatment=Treatment(arrive=_schedule))
     register("bots.Post", treatment=Treatment(arrive=_post, finish=_look_again))

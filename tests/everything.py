@@ -9,10 +9,32 @@ from typing import Any
 
 from django.utils import timezone
 
-from accounts.models import ApiToken, AuditEntry, Export, Invitation, Membership, Webhook, WebhookDelivery
+from accounts.models import (
+    ApiToken,
+    AuditEntry,
+    Export,
+    Invitation,
+    Membership,
+    Notification,
+    NotificationChoice,
+    Webhook,
+    WebhookDelivery,
+)
 from accounts.roles import Role
 from accounts.tokens import create_token
-from bots.models import Bot, Incoming, Post, PostImage, ReplyCandidate, ReplyRules, Schedule, ScoreObservation
+from bots.models import (
+    Bot,
+    Incoming,
+    Post,
+    PostImage,
+    ReplyCandidate,
+    ReplyRules,
+    Report,
+    Sanction,
+    Schedule,
+    ScoreObservation,
+    Takedown,
+)
 from bots.states import PostState
 from faces.models import Authorization, BilledRead, Connection, Usage
 from tests.factories import (
@@ -34,7 +56,18 @@ from tests.factories import (
     make_verdict,
     make_version,
 )
-from training.models import Canary, Dataset, Generation, Harvest, ModelVersion, Retraining, Run
+from training.models import (
+    Canary,
+    Dataset,
+    Generation,
+    Harvest,
+    MetricBucket,
+    ModelVersion,
+    Retraining,
+    Run,
+    RunEvent,
+    ShareLink,
+)
 
 
 @dataclass
@@ -62,6 +95,9 @@ class Everything:
     token: ApiToken
     export: Export
     line: AuditEntry
+    sanction: Sanction
+    share_link: ShareLink
+    notification: Notification
 
     @property
     def post(self) -> Post:
@@ -91,6 +127,21 @@ def make_everything() -> Everything:
         make_metric(run, step=step, value=3.0 - step)
         make_metric(online, "lift", step=step, value=float(step))
     make_sample_set(run)
+    RunEvent.objects.create(run=run, at=timezone.now(), text="Training began.")
+    MetricBucket.objects.create(
+        run=run,
+        name="loss",
+        level=5,
+        number=0,
+        count=3,
+        total=6,
+        low=1,
+        low_step=2,
+        high=3,
+        high_step=0,
+        last=1,
+        last_step=2,
+    )
     canary = make_canary(online.versions.get(), version)
     make_decision(posts[PostState.DECLINED], "declined", reason="Too loud.")
     make_round(
@@ -133,6 +184,41 @@ def make_everything() -> Everything:
         make_token(),
         Export.objects.create(state=Export.State.FAILED, error="The disk was full."),
         AuditEntry.objects.latest("pk"),
+        make_sanction(posts[PostState.DELETED]),
+        make_share_link(bot),
+        make_notification(posts[PostState.NEEDS_HUMAN]),
+    )
+
+
+def make_sanction(post: Post) -> Sanction:
+    """A post that was reported and taken down, and a warning for it that its people may appeal against."""
+    Report.objects.create(post=post, category=Report.Category.SPAM, text="It is everywhere.", state="upheld")
+    takedown = Takedown.objects.create(
+        post_id=post.pk, bot_id=post.bot_id, reason="Spam", evidence={"text": post.text}, by="operator"
+    )
+    return Sanction.objects.create(
+        bot=post.bot, takedown=takedown, grade=Sanction.Grade.WARNING, reason="One post was spam.", by="operator"
+    )
+
+
+def make_share_link(bot: Bot) -> ShareLink:
+    """A link to show a bot by."""
+    return ShareLink.objects.create(
+        bot=bot, label="The board", created_by="alice@kilroy.example", created_at=timezone.now()
+    )
+
+
+def make_notification(post: Post) -> Notification:
+    """What the first member was told of a post that needs a person, and how they want to be told of the next."""
+    member = Membership.objects.earliest("created_at").user
+    NotificationChoice.objects.create(user=member, kind="post.needs_human", email="now")
+    return Notification.objects.create(
+        user=member,
+        kind="post.needs_human",
+        title="A post needs you",
+        path=f"/o/{post.organization.slug}/needs-human/",
+        subject=f"post {post.pk}",
+        created_at=timezone.now(),
     )
 
 

@@ -112,6 +112,9 @@ def ids_of(made: Everything, route: Route) -> dict[str, Any]:
         "invitation_id": made.invitation.pk,
         "token_id": made.token.pk,
         "export_id": made.export.pk,
+        "sanction_id": made.sanction.pk,
+        "share_id": made.share_link.pk,
+        "notification_id": made.notification.pk,
         "sha256": "0" * 64,
         "kind": "sandbox",
     }

@@ -20,7 +20,7 @@ from tests.factories import World, make_bot, make_run, make_world
 
 ROOMS = ("accounts", "bots", "faces", "kilroy_site", "training")
 TENANT_MODELS = [model for model in apps.get_models() if issubclass(model, TenantModel)]
-FREE_MODELS = {"User", "Organization", "Site"}
+FREE_MODELS = {"User", "Organization", "Site", "SiteRule"}
 
 
 def _foreign_keys() -> list[models.ForeignKey]:  # type: ignore[type-arg]

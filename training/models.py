@@ -164,6 +164,9 @@ class Run(TenantModel):
     then_online = models.JSONField(
         null=True, help_text="Configuration of the online run to start when this one has finished."
     )
+    pinned = models.BooleanField(
+        default=False, db_default=False, help_text="Shown beside other runs: the one that they are held against."
+    )
     error = models.TextField(blank=True)
     progress = models.JSONField(default=dict)
     owner = models.CharField(max_length=120, blank=True)
@@ -313,6 +316,9 @@ class Generation(TenantModel):
     prompt = models.CharField(max_length=1000, blank=True)
     count = models.PositiveSmallIntegerField(default=1)
     params = models.JSONField(default=dict)
+    group = models.UUIDField(
+        null=True, editable=False, help_text="Of requests that belong together: one prompt, several versions."
+    )
     into_queue = models.BooleanField(default=False, help_text="Propose every text as a post of the bot.")
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     samples = models.JSONField(default=list)
@@ -324,10 +330,13 @@ class Generation(TenantModel):
         constraints = [
             models.CheckConstraint(condition=Q(state__in=["queued", "done", "failed"]), name="generation_state")
         ]
+        indexes = [models.Index(fields=["group"], condition=Q(group__isnull=False), name="generation_group")]
         ordering = ["-created_at"]
 
 
 from training.pipeline_models import Harvest, Retraining  # noqa: E402 - after Dataset and Run, which they point to
+from training.share_models import ShareLink  # noqa: E402
+from training.telemetry_models import MetricBucket, RunEvent  # noqa: E402
 
 __all__ = [
     "Canary",
@@ -336,10 +345,13 @@ __all__ = [
     "Generation",
     "Harvest",
     "Metric",
+    "MetricBucket",
     "ModelVersion",
     "Retraining",
     "Round",
     "Run",
     "RunDataset",
+    "RunEvent",
     "SampleSet",
+    "ShareLink",
 ]

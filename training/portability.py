@@ -23,6 +23,8 @@ LONGEST_HEADER = 100_000_000
 
 def register_models() -> None:
     register("training.Example", "training.Metric", "training.Round", "training.RunDataset", "training.SampleSet")
+    register("training.MetricBucket", "training.RunEvent")
+    register("training.ShareLink", treatment=Treatment(ends_here="A link is good for one installation: make new ones."))
     register("training.Dataset", treatment=Treatment(arrive=_dataset))
     register(
         "training.ModelVersion",
