@@ -36,13 +36,16 @@ class _Quartiles(Aggregate):
 
 
 FEWEST_FOR_SCALE = 8
+SCALE_POSTS = 1000
 
 
 def reward_scale(bot: Bot) -> tuple[float, float] | None:
-    """Median and robust standard deviation (interquartile range / 1.349) of the bot's rewards; None while too few, or
-    all are alike. It puts rewards on the scale that predictions are on.
+    """Median and robust standard deviation (interquartile range / 1.349) of the rewards of the bot's newest SCALE_POSTS
+    published posts; None while too few, or all are alike. It puts rewards on the scale that predictions are on.
     """
-    found = Reward.objects.filter(post__bot=bot).aggregate(quartiles=_Quartiles("value"), count=Count("pk"))
+    newest = Post.objects.filter(bot=bot, published_at__isnull=False).order_by("-published_at").values("pk")
+    rewards = Reward.objects.filter(post__in=newest[:SCALE_POSTS])
+    found = rewards.aggregate(quartiles=_Quartiles("value"), count=Count("pk"))
     if found["count"] < FEWEST_FOR_SCALE:
         return None
     low, median, high = found["quartiles"]
