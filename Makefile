@@ -54,6 +54,11 @@ fuzz: ## send some 13,000 requests that schemathesis makes of the OpenAPI docume
 	@requirements/install.sh dev
 	@exec $(BIN)/python -m tests.fuzz $(ARGS)
 
+screenshots: ## take pictures of every page into docs/screenshots
+	@requirements/install.sh dev
+	@requirements/chromium.sh
+	@$(BIN)/pytest -q -p no:cacheprovider tests/browser/shots.py
+
 starter: ## train the starter model anew from CORPUS=; ARGS= goes to the trainer
 	@requirements/install.sh train
 	@exec $(BIN)/python -m training.engine.starter --corpus "$(CORPUS)" --work var/starter --out training/starter $(ARGS)
@@ -62,4 +67,4 @@ clean: ## remove the virtual environment and caches; data in var/ stays
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis var/test
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help up test test-servers lint audit format bench chaos fuzz starter clean
+.PHONY: help up test test-servers lint audit format bench chaos fuzz screenshots starter clean

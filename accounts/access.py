@@ -5,7 +5,7 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, partial, wraps
 from ipaddress import ip_address
 from typing import Any, Concatenate
 
@@ -18,7 +18,7 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from django.utils.crypto import constant_time_compare
 
-from accounts import audit, clock, second_factor, site
+from accounts import audit, clock, notifications, second_factor, site
 from accounts.models import Membership, Organization, User
 from accounts.tenancy import no_tenant, tenant
 
@@ -154,4 +154,10 @@ def organization_context(request: HttpRequest) -> dict[str, Any]:
         "can": membership.can,
         "memberships": memberships,
         "site_paused": site.paused,
+        "unread_count": cache(partial(_unread_count, membership)),
     }
+
+
+def _unread_count(membership: Membership) -> int:
+    with tenant(membership.organization_id):  # error pages are made after the view has left it
+        return notifications.unread_count(membership)

@@ -12,11 +12,12 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from accounts import audit, quotas, services, site
-from accounts.access import client_address
 from accounts.models import AuditEntry, Membership, Organization, Site, User
-from accounts.operator import LookAcross
+from accounts.operator import LookAcross, operator
 from accounts.people import vouch_for
 from accounts.plans import PLANS, QUOTAS
 from accounts.tenancy import tenant
@@ -26,16 +27,11 @@ for model in apps.get_models():
         admin.site.unregister(model)  # secrets, session keys and settings that come from the environment
 
 
-def _operator(request: HttpRequest) -> audit.Actor:
-    user = request.user if isinstance(request.user, User) else None
-    return audit.Actor(f"operator {request.user}", user, client_address(request))
-
-
 def _record(request: HttpRequest, user: User, action: str, before: dict[str, Any], after: dict[str, Any]) -> None:
     """Add a line about a person to the log of every organization that they belong to."""
     # everyone: a person belongs to no organization alone.
     for organization_id in Membership.everyone.filter(user=user).values_list("organization_id", flat=True):
-        with tenant(organization_id), audit.acting(_operator(request)):
+        with tenant(organization_id), audit.acting(operator(request)):
             audit.record(action, user, before=before, after=after)
 
 
@@ -45,9 +41,12 @@ _EXAMPLE = '{"bots": 10, "stored_bytes": null}'
 class OrganizationForm(forms.ModelForm):
     """What the operator decides about an organization; the rest is for its own people."""
 
-    plan = forms.ChoiceField(choices=[(name, plan.label) for name, plan in PLANS.items()])
+    plan = forms.ChoiceField(
+        choices=[(name, plan.label) for name, plan in PLANS.items()], widget=UnfoldAdminSelectWidget
+    )
     quotas = forms.JSONField(
         required=False,
+        widget=UnfoldAdminTextareaWidget,
         help_text=f"Quotas that differ from the plan's, of {', '.join(QUOTAS)}: {_EXAMPLE}, where null means no limit.",
     )
 
@@ -60,7 +59,7 @@ class OrganizationForm(forms.ModelForm):
 
 
 @admin.register(User)
-class UserAdmin(admin.ModelAdmin):
+class UserAdmin(ModelAdmin):
     list_display = ("email", "name", "is_active", "is_staff", "created_at")
     search_fields = ("email", "name")
     fields = ("email", "name", "is_active", "is_staff")
@@ -89,7 +88,7 @@ class UserAdmin(admin.ModelAdmin):
 
 
 @admin.register(Organization)
-class OrganizationAdmin(admin.ModelAdmin):
+class OrganizationAdmin(ModelAdmin):
     form = OrganizationForm
     list_display = ("name", "slug", "plan", "paused_at", "created_at")
     search_fields = ("name", "slug")
@@ -102,7 +101,7 @@ class OrganizationAdmin(admin.ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Organization, form: Any, change: bool) -> None:
         kept = Organization.objects.get(pk=obj.pk)
-        with tenant(obj.pk), audit.acting(_operator(request)):
+        with tenant(obj.pk), audit.acting(operator(request)):
             quotas.set_plan(kept, form.cleaned_data["plan"], form.cleaned_data["quotas"])
 
     def has_delete_permission(self, request: HttpRequest, obj: Organization | None = None) -> bool:
@@ -122,7 +121,7 @@ class OrganizationAdmin(admin.ModelAdmin):
         done = 0
         for organization in queryset:
             try:
-                with tenant(organization.pk), audit.acting(_operator(request)):
+                with tenant(organization.pk), audit.acting(operator(request)):
                     verb(organization)
             except ValidationError as error:
                 messages.error(request, " ".join(error.messages))
@@ -132,7 +131,7 @@ class OrganizationAdmin(admin.ModelAdmin):
 
 
 @admin.register(Site)
-class SiteAdmin(admin.ModelAdmin):
+class SiteAdmin(ModelAdmin):
     """The switch of the whole installation; it has one row."""
 
     list_display = ("__str__", "paused_at", "pause_reason", "pulse_at")
@@ -153,13 +152,13 @@ class SiteAdmin(admin.ModelAdmin):
 
     @admin.action(description="Pause: publish nothing of this whole installation")
     def pause(self, request: HttpRequest, queryset: QuerySet[Site]) -> None:
-        with audit.acting(_operator(request)):
+        with audit.acting(operator(request)):
             site.pause_site("Paused by the operator.")
         messages.success(request, "Nothing is published until it is resumed.")
 
     @admin.action(description="Resume publishing")
     def resume(self, request: HttpRequest, queryset: QuerySet[Site]) -> None:
-        with audit.acting(_operator(request)):
+        with audit.acting(operator(request)):
             site.resume_site()
         messages.success(request, "Publishing goes on.")
 

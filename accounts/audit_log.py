@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.db.models import Model, Q, QuerySet
 from django.urls import reverse
 
+from accounts import keyset
 from accounts.csv_out import csv_blocks
+from accounts.keyset import Cursor, Page
 from accounts.models import ApiToken, AuditEntry, Invitation, Membership, Organization
 from accounts.streamed import rows_of
 
@@ -144,54 +145,14 @@ def _values(line: AuditEntry) -> list[Any]:
     ]
 
 
-@dataclass(frozen=True)
-class Cursor:
-    """Between two lines: the older (or, `newer`, the newer) ones than the line of this moment and id."""
-
-    at: datetime
-    pk: int
-    newer: bool = False
-
-    def __str__(self) -> str:
-        return f"{'newer' if self.newer else 'older'}~{self.at.isoformat()}~{self.pk}"
-
-
 def parsed_cursor(text: str) -> Cursor:
     """Raises ValidationError for what is no cursor."""
-    try:
-        side, at, pk = text.split("~")
-        cursor = Cursor(datetime.fromisoformat(at), int(pk), {"newer": True, "older": False}[side])
-    except (ValueError, KeyError):
-        raise ValidationError("This address is damaged: begin with the newest lines.") from None
-    if cursor.at.tzinfo is None or not 0 <= cursor.pk < 2**63:
-        raise ValidationError("This address is damaged: begin with the newest lines.")
-    return cursor
+    return keyset.parsed_cursor(text, AuditEntry)
 
 
-@dataclass(frozen=True)
-class Page:
-    """Lines, newest first, and the cursors of the pages on either side."""
-
-    lines: list[AuditEntry]
-    newer: Cursor | None
-    older: Cursor | None
-
-
-def page(found: QuerySet[AuditEntry], cursor: Cursor | None, size: int = 50) -> Page:
-    """One page of the lines; lines that are added meanwhile neither repeat nor hide any."""
-    upwards = cursor is not None and cursor.newer
-    if cursor is not None:
-        side = "gt" if upwards else "lt"
-        found = found.filter(Q(**{f"at__{side}": cursor.at}) | Q(**{"at": cursor.at, f"pk__{side}": cursor.pk}))
-    # One more than the page tells whether another follows.
-    lines = list(found.order_by(*(("at", "pk") if upwards else ("-at", "-pk")))[: size + 1])
-    more, lines = len(lines) > size, lines[:size]
-    if upwards:
-        lines.reverse()
-    if not lines:
-        return Page([], None, None)
-    newer, older = Cursor(lines[0].at, lines[0].pk, newer=True), Cursor(lines[-1].at, lines[-1].pk)
-    return Page(lines, newer if (more if upwards else cursor) else None, older if (upwards or more) else None)
+def page(found: QuerySet[AuditEntry], cursor: Cursor | None, size: int = 50) -> Page[AuditEntry]:
+    """One page of the lines."""
+    return keyset.page(found, cursor, "at", size)
 
 
 register_page(Organization, "accounts:settings")

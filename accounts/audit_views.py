@@ -41,12 +41,11 @@ def index(request: OrganizationRequest) -> HttpResponse:
     except ValidationError as error:
         return render(request, "accounts/audit.html", _context(form, asked) | {"problem": error.message}, status=400)
     page = audit_log.page(audit_log.entries(**asked), cursor)
-    pages = audit_log.pages_of(page.lines, request.organization.slug)
-    lines = [{"entry": line, "url": pages.get(line.pk), "changes": audit_log.changes(line)} for line in page.lines]
+    pages = audit_log.pages_of(page.rows, request.organization.slug)
+    lines = [{"entry": line, "url": pages.get(line.pk), "changes": audit_log.changes(line)} for line in page.rows]
     context = _context(form, asked) | {
         "lines": lines,
-        "previous_url": f"?{_query(asked, page=page.newer)}" if page.newer else "",
-        "next_url": f"?{_query(asked, page=page.older)}" if page.older else "",
+        **page.urls({name: value for name, value in asked.items() if value}),
     }
     return render(request, "accounts/audit.html", context)
 
@@ -68,5 +67,5 @@ def _context(form: FilterForm, asked: dict[str, Any]) -> dict[str, Any]:
     return {"tab": "audit", "form": form, "filtered": given, "query": _query(asked)}
 
 
-def _query(asked: dict[str, Any], **more: Any) -> str:
-    return urlencode({name: value for name, value in {**asked, **more}.items() if value})
+def _query(asked: dict[str, Any]) -> str:
+    return urlencode({name: value for name, value in asked.items() if value})

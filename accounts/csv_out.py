@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What makes a spreadsheet take a cell for a formula (OWASP, CSV injection)."""
+COMPUTED = re.compile(r"'*\s*[=+\-@\t\r]")
+"""How a cell begins that a spreadsheet takes for a formula (OWASP, CSV injection; some look past the spaces before a
+sign), or that looks as if an apostrophe had been put before one.
+"""
 BLOCK = 64 * 1024
 
 
@@ -22,8 +25,12 @@ def cell(value: Any) -> Any:
     if isinstance(value, bool | int | float):
         return value
     text = value.isoformat() if isinstance(value, datetime) else str(value)
-    # Some look past the spaces before a sign.
-    return f"'{text}" if text.startswith(FORMULA) or text.lstrip().startswith(FORMULA) else text
+    return f"'{text}" if COMPUTED.match(text) else text
+
+
+def plain(text: str) -> str:
+    """The text of which `cell` made this."""
+    return text[1:] if text.startswith("'") and COMPUTED.match(text) else text
 
 
 def csv_blocks(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:

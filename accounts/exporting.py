@@ -16,7 +16,6 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.files import File
 from django.core.files.storage import default_storage
-from django.core.mail import send_mail
 from django.core.signing import BadSignature, TimestampSigner
 from django.db import transaction
 from django.db.models import Q
@@ -27,6 +26,7 @@ from accounts import audit, clock
 from accounts.doorbell import ring
 from accounts.export_archive import write_archive
 from accounts.models import AuditEntry, Export, Membership
+from accounts.notifications import tell
 from accounts.organizations import locked_organization
 from accounts.tenancy import active, tenant
 
@@ -156,17 +156,11 @@ def _fail(export: Export, error: str) -> None:
 
 
 def _tell(export: Export) -> None:
-    """Send the link to the person who asked, if they may still have it."""
-    member = Membership.objects.filter(user__email=export.requested_by, user__is_active=True).first()
-    if member is None or not member.allows("organization_export"):
-        return
-    address, until = member.user.email, f"{export.expires_at:%d %B %Y at %H:%M} UTC"
-    body = (
-        f"The export of {export.organization.name} is ready:\n\n{settings.PUBLIC_URL}{link_of(export)}\n\n"
-        f"Whoever has this link can download everything, without signing in, until {until}. "
-        "Delete the export to end that earlier."
-    )
-    transaction.on_commit(lambda: send_mail("Kilroy: your export is ready", body, None, [address]), robust=True)
+    """Tell the person who asked, if they may still have it. The link itself is on the page, behind their sign-in."""
+    asked = Membership.objects.filter(user__email=export.requested_by).values_list("user_id", flat=True)
+    path = reverse("accounts:exports", args=[export.organization.slug])
+    text = f"It can be downloaded until {export.expires_at:%d %B %Y at %H:%M} UTC."
+    tell("export.ready", "Your export is ready", path, text, f"export {export.pk}", users=asked)
 
 
 def link_of(export: Export) -> str:

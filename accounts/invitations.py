@@ -17,6 +17,7 @@ from django.urls import reverse
 from accounts import audit, clock
 from accounts.members import check_grant
 from accounts.models import AuditEntry, Invitation, Membership, Organization, User
+from accounts.notifications import tell
 from accounts.organizations import locked_organization
 from accounts.people import has_address
 from accounts.roles import allows, outranks
@@ -130,7 +131,14 @@ def accept(invitation: Invitation, user: User) -> Membership:
         member, new = Membership.objects.get_or_create(user=user, defaults={"role": invitation.role})
         if new:
             audit.record("membership.create", member, after={"user": user.email, "role": member.role})
+            _tell_others(organization, member)
         return member
+
+
+def _tell_others(organization: Organization, member: Membership) -> None:
+    others = Membership.objects.exclude(pk=member.pk).values_list("user_id", flat=True)
+    path = reverse("accounts:members", args=[organization.slug])
+    tell("member.joined", f"{member.user} joined as {member.get_role_display().lower()}", path, users=others)
 
 
 def _inviter_may(invitation: Invitation) -> bool:

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 
-from accounts import audit, clock
+from accounts import audit, clock, notifications
 from accounts.models import Invitation, Membership
 from accounts.organizations import locked_organization
 from accounts.roles import Role, outranks
@@ -114,6 +114,7 @@ def _end(member: Membership, action: str) -> None:
     _revoke_invitations(member)
     tokens = [f"{name} ({prefix}…)" for name, prefix in member.tokens.values_list("name", "prefix")]
     audit.record(action, member, before={**_facts(member), "tokens": tokens})
+    notifications.forget(member.user_id)
     member.delete()
 
 

@@ -15,15 +15,19 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, Model, Sum
 from django.db.models.functions import Greatest
+from django.urls import reverse
 
 from accounts import audit, clock
-from accounts.models import Consumption, Export, Organization
+from accounts.models import Consumption, Export, Notification, Organization
+from accounts.notifications import tell
 from accounts.plans import PLANS, QUOTAS, Quota
 from accounts.tenancy import active
 
 Counter = Callable[[], float]
 _counters: dict[str, list[Counter]] = {name: [] for name, quota in QUOTAS.items() if not quota.daily}
 MOST = 1e15
+NEAR = 0.9
+"""Share of a quota at which people are told."""
 
 
 class QuotaExceeded(ValidationError):
@@ -104,9 +108,16 @@ def series(days: int = 30) -> dict[str, list[tuple[date, float]]]:
 
 def check(quota: str, amount: float = 1, organization: Organization | None = None) -> None:
     """Raises QuotaExceeded when there is no room now. Nothing is promised: somebody else may take the room."""
-    most = limit_of(organization or _organization(), quota)
-    if most is not None and (so_far := used(quota)) + amount > most:
+    _room(quota, amount, limit_of(organization or _organization(), quota))
+
+
+def _room(quota: str, amount: float, most: float | None) -> float:
+    """How much is used already, where that is limited and there is room for the amount. Raises QuotaExceeded."""
+    if most is None:
+        return 0.0
+    if (so_far := used(quota)) + amount > most:
         raise QuotaExceeded(QUOTAS[quota], most, so_far, amount)
+    return so_far
 
 
 def demand(quota: str, amount: float = 1) -> None:
@@ -117,20 +128,44 @@ def demand(quota: str, amount: float = 1) -> None:
         return
     # One at a time: two of them would both see the last room.
     held = Organization.objects.select_for_update(no_key=True).get(pk=active())
-    check(quota, amount, held)
+    most = limit_of(held, quota)
+    so_far = _room(quota, amount, most)
+    if most and so_far < NEAR * most <= so_far + amount:
+        _tell_near(held, quota, so_far + amount, most, f"quota {quota}")
 
 
 def consume(quota: str, amount: float = 1, organization: Organization | None = None) -> None:
     """Use some of today's quota. Raises QuotaExceeded, and uses nothing, when there is not that much left."""
-    most = limit_of(organization or _organization(), quota)
+    organization = organization or _organization()
+    most = limit_of(organization, quota)
     if not _add(quota, amount, most):
         assert most is not None  # without a limit there is always room
         raise QuotaExceeded(QUOTAS[quota], most, used(quota), amount)
+    _notice(organization, quota, most)
 
 
 def charge(quota: str, amount: float) -> None:
     """Book what was used of today's quota already, whether or not there was so much left."""
+    organization = _organization()
     _add(quota, amount, None)
+    _notice(organization, quota, limit_of(organization, quota))
+
+
+def _notice(organization: Organization, quota: str, most: float | None) -> None:
+    """Tell people once a day when nine tenths of a daily quota are used."""
+    if not most or (so_far := used(quota)) < NEAR * most:
+        return
+    subject = f"quota {quota} {today()}"
+    if not Notification.objects.filter(kind="quota.near", subject=subject).exists():
+        _tell_near(organization, quota, so_far, most, subject)
+
+
+def _tell_near(organization: Organization, quota: str, so_far: float, most: float, subject: str) -> None:
+    known = QUOTAS[quota]
+    title = f"{known.label}: {shown(known, so_far)} of {shown(known, most)} are used"
+    remedy = "It is free again at midnight UTC." if known.daily else f"{known.remedy}."
+    text = f"Beyond that nothing more is possible. {remedy} The operator of this installation can give you more."
+    tell("quota.near", title, reverse("accounts:usage", args=[organization.slug]), text, subject)
 
 
 def give_back(quota: str, amount: float = 1) -> None:

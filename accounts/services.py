@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,10 @@ from accounts.tenancy import tenant
 DEMO_EMAIL = "demo@kilroy.example"
 DELETED = "deleted-"
 """How the slugs of organizations begin that are no more, and of no others."""
+
+
+RESUME_OBSTACLES: list[Callable[[Organization], str]] = []
+"""What higher rooms hold against resuming the active organization, in words; "" for nothing."""
 
 
 class _SignInLinks(PasswordResetTokenGenerator):
@@ -67,10 +72,13 @@ def pause_organization(organization: Organization) -> None:
 @transaction.atomic
 def resume_organization(organization: Organization) -> None:
     """Undo a pause. Slots that passed meanwhile count as missed. Raises ValidationError for an organization that is
-    about to be deleted.
+    about to be deleted, or that the operator suspends.
     """
     if organization.deletion_requested_at:
         raise ValidationError(f"{organization} is about to be deleted: an owner can undo that, which also resumes it.")
+    for obstacle in RESUME_OBSTACLES:
+        if words := obstacle(organization):
+            raise ValidationError(words)
     _set_paused(organization, None, "organization.resume")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from accounts import exporting, idempotency, leaving, webhook_sending
+from accounts import exporting, idempotency, leaving, notification_mail, notifications, webhook_sending
 from accounts.tenancy import tenant
 
 
@@ -43,3 +43,25 @@ def purge_organizations() -> None:
 @shared_task
 def forget_idempotency_keys() -> None:
     idempotency.forget_old()
+
+
+@shared_task
+def send_notifications(organization_id: str) -> None:
+    with tenant(organization_id):
+        notification_mail.send_due()
+
+
+@shared_task
+def send_digest(organization_id: str, user_id: str) -> None:
+    with tenant(organization_id):
+        notification_mail.send_digest(user_id)
+
+
+@shared_task
+def sweep_notifications() -> None:
+    notification_mail.ring_due()
+
+
+@shared_task
+def forget_notifications() -> None:
+    notifications.forget_old()

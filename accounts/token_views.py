@@ -20,12 +20,29 @@ from accounts.models import ApiToken, Membership
 from accounts.roles import PERMISSIONS
 
 READ, ALL, CHOSEN = "read", "all", "chosen"
-LASTING = {"30": "30 days", "90": "90 days", "365": "1 year", "": "until it is revoked"}
+ABOUT = {
+    "audit": "Audit log",
+    "bot": "Bots",
+    "connection": "Connections",
+    "dataset": "Datasets",
+    "generate": "Texts",
+    "member": "Members",
+    "model": "Models",
+    "organization": "Organization",
+    "post": "Posts",
+    "run": "Training",
+    "schedule": "Schedules",
+    "token": "Tokens",  # nosec B105 # a word for people, and no secret
+    "usage": "Usage",
+    "webhook": "Webhooks",
+}
+"""First part of a permission's name → what it is about."""
+LASTING = {"30": "30 days", "90": "90 days", "365": "1 year", "0": "until it is revoked"}
 
 
 class TokenForm(forms.Form):
     name = forms.CharField(max_length=80, help_text="What it is for: you will want to know when you revoke it.")
-    days = forms.ChoiceField(label="How long it lasts", choices=list(LASTING.items()), initial="90", required=False)
+    days = forms.ChoiceField(label="How long it lasts", choices=list(LASTING.items()), initial="90")
     access = forms.ChoiceField(
         label="What it may do",
         choices=[(READ, "Read only"), (ALL, "Everything my role may"), (CHOSEN, "Choose")],
@@ -35,7 +52,6 @@ class TokenForm(forms.Form):
     scopes = forms.MultipleChoiceField(
         label="Chosen permissions",
         required=False,
-        help_text="Counts with “Choose”.",
         widget=forms.CheckboxSelectMultiple,
     )
 
@@ -44,6 +60,15 @@ class TokenForm(forms.Form):
         self.allowed = sorted(PERMISSIONS[membership.role])
         choices = [(name, name.replace("_", " ")) for name in self.allowed]
         self.fields["scopes"].choices = choices  # type: ignore[attr-defined]
+
+    def groups(self) -> list[tuple[str, list[tuple[str, str, bool]]]]:
+        """The permissions by what they are about: (name, what one may do, ticked)."""
+        ticked = self["scopes"].value() or []
+        found: dict[str, list[tuple[str, str, bool]]] = {}
+        for name in sorted(self.allowed, key=lambda name: (not name.endswith("_view"), name)):
+            about, _, verb = name.partition("_")
+            found.setdefault(ABOUT[about], []).append((name, verb or name, name in ticked))
+        return sorted(found.items())
 
     def clean(self) -> dict[str, Any]:
         given = super().clean() or {}
@@ -56,8 +81,8 @@ class TokenForm(forms.Form):
         given = self.cleaned_data
         reading = [name for name in self.allowed if name.endswith("_view")]
         scopes = {READ: reading, ALL: None, CHOSEN: given["scopes"]}[given["access"]]
-        days = given["days"]
-        return {"scopes": scopes, "expires_at": clock.now() + timedelta(days=int(days)) if days else None}
+        days = int(given["days"])
+        return {"scopes": scopes, "expires_at": clock.now() + timedelta(days=days) if days else None}
 
 
 @organization_page("token_manage")

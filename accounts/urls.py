@@ -5,6 +5,7 @@ from accounts import (
     export_views,
     invitation_views,
     member_views,
+    notification_views,
     organization_views,
     problem_views,
     token_views,
@@ -21,6 +22,7 @@ WEBHOOKS = "o/<slug:slug>/settings/webhooks/"
 WEBHOOK = WEBHOOKS + "<uuid:webhook_id>/"
 TOKENS = SETTINGS + "tokens/"
 EXPORTS = SETTINGS + "exports/"
+NOTIFICATIONS = "o/<slug:slug>/notifications/"
 urlpatterns = [
     path("", views.start, name="start"),
     path("organizations/new/", organization_views.new, name="organization-new"),
@@ -51,6 +53,12 @@ urlpatterns = [
     path(TOKENS + "<uuid:token_id>/revoke/", token_views.revoke, name="token-revoke"),
     path("problems/", problem_views.index, name="problems"),
     path("problems/<slug:kind>", problem_views.detail, name="problem"),
+    path(NOTIFICATIONS, notification_views.index, name="notifications"),
+    path(NOTIFICATIONS + "bell/", notification_views.bell, name="bell"),
+    path(NOTIFICATIONS + "read/", notification_views.read_all, name="notifications-read"),
+    path(NOTIFICATIONS + "<uuid:notification_id>/", notification_views.follow, name="notification"),
+    path(SETTINGS + "notifications/", notification_views.choices, name="notification-choices"),
+    path("unsubscribe/<str:token>/", notification_views.unsubscribe, name="unsubscribe"),
     path("o/<slug:slug>/pause/", views.pause, name="pause"),
     path("o/<slug:slug>/resume/", views.resume, name="resume"),
     path("sign-in/<str:uid>/<str:token>/", views.sign_in_link, name="sign-in-link"),

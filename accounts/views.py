@@ -5,6 +5,7 @@ from __future__ import annotations
 from allauth.account.utils import perform_login
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
@@ -60,6 +61,10 @@ def pause(request: OrganizationRequest) -> HttpResponse:
 @require_POST
 @organization_page("bot_pause")
 def resume(request: OrganizationRequest) -> HttpResponse:
-    services.resume_organization(request.organization)
-    messages.success(request, "Publishing goes on. Slots that passed meanwhile count as missed.")
+    try:
+        services.resume_organization(request.organization)
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+    else:
+        messages.success(request, "Publishing goes on. Slots that passed meanwhile count as missed.")
     return redirect("bots:home", request.organization.slug)

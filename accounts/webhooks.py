@@ -17,11 +17,12 @@ from uuid import UUID
 import requests
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
+from django.urls import reverse
 
 from accounts import audit, clock, outbound, vault
 from accounts.doorbell import ring
 from accounts.models import Organization, Webhook, WebhookDelivery
-from accounts.services import tell_owners
+from accounts.notifications import settle, tell
 from accounts.tenancy import active
 from accounts.webhook_events import EVENTS, TEST, message
 
@@ -98,6 +99,7 @@ def change_webhook(webhook_id: UUID | str, **changes: Any) -> Webhook:
             setattr(webhook, name, value)
         if webhook.active:
             webhook.failing_since, webhook.disabled_reason = None, ""
+            settle("webhook.disabled", f"webhook {webhook.pk}")
         else:
             _give_up_waiting(webhook)
         webhook.save()
@@ -167,11 +169,13 @@ def disable(webhook_id: UUID | str, reason: str) -> None:
     webhook.save(update_fields=["active", "disabled_reason"])
     _give_up_waiting(webhook)
     audit.record("webhook.disable", webhook, before={"active": True}, after={"active": False, "reason": reason})
-    tell_owners(
-        webhook.organization_id,
-        "a webhook was switched off",
-        f"{webhook.url} is told of nothing any more: {reason}\n\nMend the receiver, then switch the webhook on again "
-        "under Settings → Webhooks, where each message that did not arrive can be sent again.",
+    tell(
+        "webhook.disabled",
+        "A webhook was switched off",
+        reverse("accounts:webhook", args=[webhook.organization.slug, webhook.pk]),
+        f"{webhook.url[:200]} is told of nothing any more: {reason[:150]} Mend the receiver, then switch the webhook "
+        "on again; what did not arrive can be sent again.",
+        subject=f"webhook {webhook.pk}",
     )
 
 

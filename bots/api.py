@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from uuid import UUID
+from zoneinfo import available_timezones
 
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
@@ -17,9 +19,10 @@ from accounts import clock
 from accounts.api import OrganizationViewSet
 from accounts.pagination import NewestFirst
 from accounts.problems import Conflict
-from bots import costs, maturation, slots
+from bots import best_hours, costs, maturation, slots
 from bots.models import Bot, Schedule, ScoreObservation
 from bots.post_serializers import ReasonSerializer
+from bots.reward_api import RewardActions
 from bots.services import bots as bot_services
 from bots.services import removal
 from faces.models import Connection
@@ -63,12 +66,22 @@ class CostsSerializer(serializers.Serializer[Any]):
     total = serializers.FloatField()
 
 
+class PointCostSerializer(serializers.Serializer[Any]):
+    """What the platform charged in the last 30 days, and the reward that the posts of that time have earned."""
+
+    spent = serializers.FloatField(help_text="US dollars; of a shared connection the bot's share.")
+    points = serializers.FloatField(help_text="Of reward, by the bot's formula.")
+    rewarded = serializers.IntegerField(help_text="Posts that have their reward.")
+    per_point = serializers.FloatField(allow_null=True, help_text="US dollars; null: not yet known.")
+    sentence = serializers.CharField()
+
+
 class MaturitySerializer(serializers.Serializer[Any]):
     minutes = serializers.FloatField()
     share = serializers.FloatField(help_text="Of the reactions that a post ever gets, how many it has at that age.")
 
 
-class BotViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationViewSet):
+class BotViewSet(RewardActions, mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationViewSet):
     queryset = Bot.objects.select_related("connection")
     serializer_class = BotSerializer
     permissions: ClassVar[dict[str, str]] = {
@@ -80,7 +93,10 @@ class BotViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationV
         "pause": "bot_pause",
         "resume": "bot_pause",
         "costs": "schedule_view",
+        "point_cost": "bot_view",
         "maturity": "bot_view",
+        "replay": "bot_edit",
+        "rescore": "bot_edit",
     }
     ordering_fields = ("created_at", "name")
 
@@ -124,6 +140,12 @@ class BotViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationV
     def costs(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """What the bot's platform will charge for an average day."""
         return Response(CostsSerializer(costs.forecast(self.get_object())).data)
+
+    @extend_schema(responses=PointCostSerializer)
+    @action(detail=True, url_path="point-cost")
+    def point_cost(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """What a point of the bot's reward has cost in the last 30 days."""
+        return Response(PointCostSerializer(costs.per_reward_point(self.get_object())).data)
 
     @extend_schema(responses=MaturitySerializer(many=True))
     @action(detail=True, pagination_class=None, filter_backends=[])
@@ -182,6 +204,34 @@ class ScheduleSerializer(serializers.ModelSerializer[Schedule]):
 
 class UpcomingSerializer(serializers.Serializer[Any]):
     next_slots = serializers.ListField(child=serializers.DateTimeField(), help_text="The next ten slots, in UTC.")
+    words = serializers.CharField(help_text="The rule in words; empty where the slots say it best.")
+
+
+class EffectSerializer(serializers.Serializer[Any]):
+    at = serializers.IntegerField(help_text="The hour, 0–23, or the weekday, 0 for Monday.")
+    posts = serializers.IntegerField()
+    value = serializers.FloatField(help_text="What it adds to a post's reward, in standard deviations of rewards.")
+    low = serializers.FloatField(help_text="Of its 95 % interval.")
+    high = serializers.FloatField()
+    spread = serializers.FloatField(help_text="Standard deviation of its posts.")
+
+
+class SuggestionSerializer(serializers.Serializer[Any]):
+    zone = serializers.CharField()
+    posts = serializers.IntegerField(help_text="Posts with a reward that were looked at.")
+    best = EffectSerializer(many=True)
+    timetable = serializers.ListField(child=serializers.CharField(), help_text="The best hours on every day.")
+    why_not = serializers.CharField(help_text="Why nothing is suggested; else empty.")
+    hours = EffectSerializer(many=True)
+    weekdays = EffectSerializer(many=True)
+
+
+def _named_bot(request: Request) -> Bot:
+    """The bot that the request's `bot` names. Raises ValidationError."""
+    try:
+        return Bot.objects.get(pk=UUID(request.query_params.get("bot", "")))
+    except (ValueError, Bot.DoesNotExist):
+        raise serializers.ValidationError({"bot": "Name one of the organization's bots by its id."}) from None
 
 
 class ScheduleViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationViewSet):
@@ -196,6 +246,7 @@ class ScheduleViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organiza
         "partial_update": "schedule_edit",
         "destroy": "schedule_edit",
         "preview": "schedule_edit",
+        "best_hours": "schedule_view",
     }
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -216,10 +267,28 @@ class ScheduleViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organiza
     @extend_schema(responses=UpcomingSerializer)
     @action(detail=False, methods=["post"], pagination_class=None, filter_backends=[])
     def preview(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """The next ten slots of a schedule that is not kept."""
+        """What a schedule that is not kept would mean."""
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        return Response({"next_slots": bot_services.preview_schedule(**serializer.validated_data)})
+        plan = bot_services.preview_schedule(**serializer.validated_data)
+        return Response({"next_slots": plan.times, "words": plan.words})
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("bot", UUID, required=True),
+            OpenApiParameter("zone", str, description="Time zone of the hours; else the bot's own, or UTC."),
+        ],
+        responses=SuggestionSerializer,
+    )
+    @action(detail=False, url_path="best-hours", pagination_class=None, filter_backends=[])
+    def best_hours(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The hours of the day at which the bot's posts did well, from its own rewards."""
+        bot = _named_bot(request)
+        own = Schedule.objects.filter(bot=bot).values_list("zone", flat=True).first()
+        zone = request.query_params.get("zone") or own or "UTC"
+        if zone not in available_timezones():
+            raise serializers.ValidationError({"zone": f"“{zone}” is no time zone. Use a name like Europe/Warsaw."})
+        return Response(SuggestionSerializer(best_hours.suggest(bot, zone)).data)
 
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         bot_services.remove_schedule(self.get_object())

@@ -6,10 +6,14 @@ class BotsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import audit_log, quotas
-        from bots import portability
+        from accounts.services import RESUME_OBSTACLES
+        from bots import portability, sanctioned
         from bots.live_rights import KINDS, Kind
         from bots.models import Bot, Post, PostImage, Schedule
+        from bots.services import removal
 
+        RESUME_OBSTACLES.append(sanctioned.obstacle_to_resuming)
+        removal.OBSTACLES.append(sanctioned.obstacle_to_deleting)
         KINDS["bot"] = Kind("bot_view", Bot)
         portability.register_models()
         audit_log.register_page(Bot, "bots:overview", "pk")

@@ -18,6 +18,11 @@ def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
+def one_newline(text: str) -> str:
+    """A post as it was written: browsers send each of its line breaks as two characters."""
+    return text.replace("\r\n", "\n").strip()
+
+
 class BotForm(forms.Form):
     """A new bot; the sandbox connection is made along with it."""
 
@@ -69,6 +74,15 @@ class PostForm(forms.Form):
     image = forms.ImageField(required=False)
     alt_text = forms.CharField(required=False, max_length=1000)
     thread = forms.CharField(required=False, strip=False)
+    when = forms.ChoiceField(
+        required=False,
+        choices=[("", "As the rules decide"), ("queue", "Next free slot"), ("at", "At a time"), ("now", "Now")],
+    )
+    at = forms.CharField(required=False, max_length=40)
+    zone = forms.CharField(required=False, max_length=60)
+
+    def clean_text(self) -> str:
+        return one_newline(self.cleaned_data["text"])
 
     def clean_image(self) -> Any:
         file = self.cleaned_data["image"]
@@ -80,7 +94,7 @@ class PostForm(forms.Form):
     def parts(self) -> list[str]:
         """The texts of the parts that follow, as many as were filled in."""
         texts: list[str] = self.data.getlist("thread") if self.is_bound else []  # type: ignore[attr-defined]
-        return [text.strip() for text in texts if text.strip()]
+        return [one_newline(text) for text in texts if text.strip()]
 
 
 class ScheduleForm(forms.Form):
@@ -91,6 +105,7 @@ class ScheduleForm(forms.Form):
         max_value=31_536_000,
         label="Interval in seconds",
         help_text="3600 is once an hour.",
+        widget=forms.NumberInput(attrs={"list": "intervals"}),
     )
     cron = forms.CharField(
         required=False,
@@ -101,8 +116,8 @@ class ScheduleForm(forms.Form):
     timetable = forms.CharField(
         required=False,
         widget=forms.Textarea(attrs={"rows": 4}),
-        label="Times of the week",
-        help_text="One per line, like “mon 09:00”.",
+        label="The same as text",
+        help_text="One per line, like “mon 09:00” or “fri 18:30”.",
     )
     zone = forms.CharField(
         max_length=60, initial="UTC", label="Time zone", widget=forms.TextInput(attrs={"list": "zones"})

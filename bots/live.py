@@ -38,6 +38,7 @@ PERMISSIONS = {
     "round": "run_view",
     "metrics": "run_view",
     "samples": "run_view",
+    "run_event": "run_view",
     "dataset": "dataset_view",
     "version": "model_view",
     "canary": "model_view",

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
 from functools import lru_cache
 from itertools import pairwise
 from uuid import UUID
 
 from django.db.models import QuerySet
 
+from accounts import clock
 from bots.models import Bot, ScoreObservation
 from bots.scoring import EXPOSURES, PRIOR, Curve
 
@@ -24,6 +26,8 @@ SPREAD = 0.3
 MOST_WEIGHT = 10.0
 """One pair of readings counts for at most so many reactions: posts differ in more than chance."""
 MOST_READINGS = 2000
+MANY_READINGS = 5000
+"""From here on readings are not counted any more: that would take longer than all else of a page."""
 YOUNG = 3.0
 """Full-grown logarithmic scores vary by about 1/3 by chance alone."""
 GROWTH = 1.25
@@ -95,11 +99,15 @@ def noise(metrics: Mapping[str, int], share: float) -> float:
 def curve_for(bot: Bot) -> Curve:
     """The curve of the bot's kind of face, from the readings in hand; to be called within the organization's tenant.
 
-    It changes only when the readings have grown by a quarter, and depends on nothing but the first so many of them (of
-    which the newest 2,000): asked again, it is the same.
+    Asked again, it is the same: it changes only when the readings have grown by a quarter, and depends on nothing but
+    the first so many of them (of which the newest 2,000). From MANY_READINGS on it changes once a day, and depends on
+    the newest 2,000 of the days before.
     """
     kind = bot.connection.kind
-    return _fitted(bot.organization_id, kind, _milestone(_readings(kind).count()))
+    readings = _readings(kind).order_by()[:MANY_READINGS].count()
+    if readings < MANY_READINGS:
+        return _fitted(bot.organization_id, kind, _milestone(readings))
+    return _fitted_daily(bot.organization_id, kind, clock.now().date())
 
 
 def maturity_curve(bot: Bot) -> list[tuple[float, float]]:
@@ -119,9 +127,18 @@ def _milestone(readings: int) -> int:
 @lru_cache(maxsize=256)
 def _fitted(organization_id: UUID, kind: str, readings: int) -> Curve:
     first = max(0, readings - MOST_READINGS)
-    rows = _readings(kind).order_by("pk").values_list("post_id", "age_seconds", "metrics")[first:readings]
+    return _fit(_readings(kind).order_by("pk")[first:readings])
+
+
+@lru_cache(maxsize=256)
+def _fitted_daily(organization_id: UUID, kind: str, day: date) -> Curve:
+    before = _readings(kind).filter(observed_at__lt=datetime.combine(day, time(), UTC))
+    return _fit(before.order_by("-observed_at", "-pk")[:MOST_READINGS])
+
+
+def _fit(readings: QuerySet[ScoreObservation]) -> Curve:
     by_post: dict[UUID, list[tuple[float, int]]] = {}
-    for post_id, age_seconds, metrics in rows:
+    for post_id, age_seconds, metrics in readings.values_list("post_id", "age_seconds", "metrics"):
         by_post.setdefault(post_id, []).append((age_seconds / 60.0, reactions(metrics)))
     pairs = [pair for seen in by_post.values() for pair in _pairs(seen)]
     return fit(pairs, sum(len(seen) > 1 for seen in by_post.values()))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -18,12 +17,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api import OrganizationViewSet
-from accounts.csv_out import csv_blocks
 from accounts.parsers import StrictJSONParser
 from accounts.problems import Conflict
 from accounts.schema import FORM, JSON
-from accounts.streamed import Csv, Octets, Streamed, download, rows_of
+from accounts.streamed import Csv, Octets, Streamed, download
 from bots.models import Post, PostImage
+from bots.post_csv import posts_csv
+from bots.post_csv_serializers import CsvRowSerializer, CsvSerializer, ImportCsvSerializer, ImportedPostsSerializer
 from bots.post_filters import PostFilter
 from bots.post_serializers import (
     ApproveSerializer,
@@ -38,16 +38,14 @@ from bots.post_serializers import (
     ReasonSerializer,
     chosen_over,
 )
-from bots.services import delivery, posts, scheduling, threads
+from bots.sanction_api import ReportSerializer
+from bots.services import bulk, csv_import, delivery, posts, reports, scheduling, threads
 from bots.states import IllegalTransition, PostState
+from bots.why_api import WhyActions
 from faces.contract import FaceError
 
-COLUMNS = (
-    "id", "bot", "state", "arm", "kind", "text", "created_at", "published_at", "remote_url", "reward", "model_version",
-)  # fmt: skip
 
-
-class PostViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationViewSet):
+class PostViewSet(WhyActions, mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationViewSet):
     queryset = Post.objects.select_related("reward", "connection").prefetch_related("images", "verdicts")
     serializer_class = PostSerializer
     filterset_class = PostFilter
@@ -67,9 +65,13 @@ class PostViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organization
         "unschedule": "schedule_edit",
         "publish_now": "post_approve",
         "take_down": "post_approve",
+        "report": "post_view",
         "batch": "post_approve",
         "candidates": "post_view",
+        "why": "post_view",
         "csv": "post_view",
+        "preview_csv": "post_write",
+        "import_csv": "post_write",
     }
 
     @extend_schema(request={JSON: PostSerializer, FORM: IllustratedPostSerializer})
@@ -154,18 +156,28 @@ class PostViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organization
         """Delete a published post on its platform."""
         return self._act(delivery.take_down_post)
 
+    @extend_schema(request=ReportSerializer, responses={204: None})
+    @action(detail=True, methods=["post"])
+    def report(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Tell the operator of the installation that this post should not be there."""
+        post = self.get_object()
+        data = ReportSerializer(data=request.data)
+        data.is_valid(raise_exception=True)
+        reports.report_post(post.pk, **data.validated_data)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
     @extend_schema(request=BatchSerializer, responses={200: OutcomeSerializer(many=True)})
     @action(detail=False, methods=["post"], pagination_class=None, filter_backends=[])
     def batch(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Approve, decline, cancel or edit up to 200 posts, each by itself: the answers stand in the order of the
-        question, and one that fails keeps none of the others. Cancelling and editing ask for `post_write`, too.
+        """Approve, decline, cancel, edit or unschedule up to 200 posts, each by itself: the answers stand in the order
+        of the question, and one that fails keeps none of the others. Cancelling and editing ask for `post_write`, too,
+        unscheduling for `schedule_edit`.
         """
         data = BatchSerializer(data=request.data)
         data.is_valid(raise_exception=True)
         choice = data.validated_data["action"]
-        if choice in ("cancel", "edit"):
-            self._also("post_write")
-        return Response([_outcome(choice, asked) for asked in data.validated_data["posts"]])
+        self._also(bulk.PERMISSIONS[choice])
+        return Response(OutcomeSerializer(bulk.act(choice, data.validated_data["posts"]), many=True).data)
 
     @extend_schema(responses=ChosenOverSerializer(many=True))
     @action(detail=True, pagination_class=None, filter_backends=[])
@@ -177,8 +189,31 @@ class PostViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organization
     @action(detail=False, pagination_class=None, renderer_classes=[JSONRenderer, Csv])
     def csv(self, request: Request, *args: Any, **kwargs: Any) -> Streamed:
         """The posts that the filters leave, as CSV. Cells that a spreadsheet would compute begin with an apostrophe."""
-        found = self.filter_queryset(Post.objects.select_related("reward"))
-        return download(csv_blocks(COLUMNS, map(_cells, rows_of(found))), "posts.csv", "text/csv; charset=utf-8")
+        return posts_csv(self.filter_queryset(Post.objects.all()))
+
+    @extend_schema(request=CsvSerializer, responses=CsvRowSerializer(many=True))
+    @action(detail=False, methods=["post"], url_path="preview-csv", pagination_class=None, filter_backends=[])
+    def preview_csv(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """What importing this CSV would do with each of its rows, without doing it."""
+        data = self._given(CsvSerializer)
+        rows = csv_import.preview(data["bot"], data["content"], data["zone"])
+        return Response(CsvRowSerializer(rows, many=True).data)
+
+    @extend_schema(request=ImportCsvSerializer, responses={201: ImportedPostsSerializer})
+    @action(detail=False, methods=["post"], url_path="import-csv", pagination_class=None, filter_backends=[])
+    def import_csv(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Make posts of the rows that the preview keeps. `approve` asks for `post_approve` and `schedule_edit`, too."""
+        data = self._given(ImportCsvSerializer)
+        if data["approve"]:
+            self._also("post_approve")
+            self._also("schedule_edit")
+        done = csv_import.import_csv(data["bot"], data["content"], data["zone"], approve=data["approve"])
+        return Response(ImportedPostsSerializer(done).data, status=status.HTTP_201_CREATED)
+
+    def _given(self, kind: type[CsvSerializer]) -> dict[str, Any]:
+        data = kind(data=self.request.data)
+        data.is_valid(raise_exception=True)
+        return dict(data.validated_data)
 
     def _also(self, permission: str) -> None:
         if not self.membership.allows(permission):
@@ -194,33 +229,6 @@ class PostViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organization
 
     def _answer(self, post_id: UUID, code: int = status.HTTP_200_OK) -> Response:
         return Response(self.get_serializer(self.get_queryset().get(pk=post_id)).data, status=code)
-
-
-VERBS: dict[str, Callable[[dict[str, Any]], Post]] = {
-    "approve": lambda asked: posts.approve_post(asked["id"], seen_sha256=asked["payload_sha256"] or None),
-    "decline": lambda asked: posts.decline_post(asked["id"], reason=asked["reason"]),
-    "cancel": lambda asked: posts.cancel_post(asked["id"]),
-    "edit": lambda asked: posts.edit_post(asked["id"], text=asked["text"]),
-}
-
-
-def _outcome(choice: str, asked: dict[str, Any]) -> dict[str, Any]:
-    """What became of one post of a batch."""
-    try:
-        post = VERBS[choice](asked)
-    except Post.DoesNotExist:
-        return {"id": asked["id"], "status": 404, "state": None, "detail": "There is no such post."}
-    except IllegalTransition as error:
-        return {"id": asked["id"], "status": 409, "state": error.old, "detail": str(error)}
-    except ValidationError as error:
-        return {"id": asked["id"], "status": 400, "state": None, "detail": " ".join(error.messages)}
-    return {"id": asked["id"], "status": 200, "state": post.state, "detail": ""}
-
-
-def _cells(post: Post) -> list[Any]:
-    reward = post.reward.value if hasattr(post, "reward") else None
-    known = (post.pk, post.bot_id, post.state, post.arm, post.kind, post.text, post.created_at, post.published_at)
-    return [*known, post.remote_url, reward, post.model_version_id]
 
 
 class ImageViewSet(mixins.RetrieveModelMixin, OrganizationViewSet):

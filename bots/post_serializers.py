@@ -9,10 +9,8 @@ from django.core.files.uploadedfile import UploadedFile
 from rest_framework import serializers
 
 from bots.models import Bot, Post, PostImage, ReplyCandidate, Verdict
-from bots.services import posts
+from bots.services import bulk, posts
 from faces.contract import OutgoingImage
-
-MOST_AT_ONCE = 200
 
 
 class ReasonSerializer(serializers.Serializer[Any]):
@@ -147,8 +145,8 @@ class OneOfManySerializer(serializers.Serializer[Any]):
 
 
 class BatchSerializer(serializers.Serializer[Any]):
-    action = serializers.ChoiceField(choices=["approve", "decline", "cancel", "edit"])
-    posts = OneOfManySerializer(many=True, allow_empty=False, max_length=MOST_AT_ONCE)  # type: ignore[call-arg]  # it is the list's
+    action = serializers.ChoiceField(choices=["approve", "decline", "cancel", "edit", "unschedule"])
+    posts = OneOfManySerializer(many=True, allow_empty=False, max_length=bulk.MOST)  # type: ignore[call-arg]  # it is the list's
 
 
 class OutcomeSerializer(serializers.Serializer[Any]):
@@ -170,10 +168,13 @@ class ChosenOverSerializer(serializers.Serializer[Any]):
     verdict = serializers.CharField(help_text="Why it was not taken; of answers.")
 
 
+def _answers(post: Post) -> list[ReplyCandidate]:
+    return list(ReplyCandidate.objects.filter(incoming__answer=post).order_by("-chosen", "position"))
+
+
 def chosen_over(post: Post) -> list[dict[str, Any]]:
     """The candidates of a post: an answer's as they were ranked, another post's from its provenance."""
-    drawn = list(ReplyCandidate.objects.filter(incoming__answer=post).order_by("-chosen", "position"))
-    if drawn:
+    if post.kind == Post.Kind.REPLY and (drawn := _answers(post)):
         names = ("text", "chosen", "score", "realism", "verdict")
         return [{name: getattr(candidate, name) for name in names} for candidate in drawn]
     own = (post.text, post.provenance.get("predicted"))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
+from django.db import connection
 from django.db.models import Aggregate, Count, FloatField, OuterRef, Prefetch, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
@@ -50,6 +52,12 @@ def reward_scale(bot: Bot) -> tuple[float, float] | None:
         return None
     low, median, high = found["quartiles"]
     return (median, (high - low) / 1.349) if high > low else None
+
+
+def standard_reward(post: Post) -> float | None:
+    """The post's reward on the scale that predictions are on; None while it has none, or the bot has too few."""
+    scale = reward_scale(post.bot) if hasattr(post, "reward") else None
+    return (post.reward.value - scale[0]) / scale[1] if scale else None
 
 
 def post_cards(bot: Bot, posts: Iterable[Post], slug: str) -> list[dict[str, Any]]:
@@ -116,9 +124,18 @@ def next_posts(bot: Bot, count: int = 6) -> QuerySet[Post]:
     return posts_of(bot).filter(state__in=upcoming).order_by("slot_utc", "approved_at")[:count]
 
 
+COUNTED = 1000
+_COUNTS = """
+SELECT state, (SELECT count(*) FROM (SELECT FROM bots_post WHERE bot_id = %s AND state = known.state LIMIT %s) bounded)
+FROM unnest(%s::text[]) AS known(state)
+"""
+
+
 def counts_by_state(bot: Bot) -> dict[str, int]:
-    rows = Post.objects.filter(bot=bot).order_by().values("state").annotate(count=Count("pk"))
-    return {row["state"]: row["count"] for row in rows}
+    """How many posts of the bot there are in each state that has some; `COUNTED` + 1 stands for more than that."""
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNTS, [bot.pk, COUNTED + 1, list(PostState.values)])
+        return {state: count for state, count in cursor.fetchall() if count}
 
 
 def state_of(bot: Bot) -> tuple[str, str]:
@@ -136,6 +153,7 @@ def needs_human_context(request: HttpRequest) -> dict[str, Any]:
     if organization is None:
         return {}
 
+    @cache
     def count() -> int:
         with tenant(organization.pk):  # error pages are made after the view has left it
             return needs_human.waiting()

@@ -1,4 +1,4 @@
-"""Pages of the curated queue: what waits and in which order, what to review, and posts brought along in a file."""
+"""Pages of the curated queue: what waits and in which order, and posts brought along in a file."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from django.views.decorators.http import require_POST
 
 from accounts.access import OrganizationRequest, organization_page
 from bots.models import Bot, Post, Schedule
-from bots.services import queue
-from bots.states import PostState
+from bots.services import queue, review
 from bots.views import add_errors, bot_context, bot_or_404
 
 PAGE = 50
@@ -50,12 +49,10 @@ def queue_page(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
 
 def _queue(request: OrganizationRequest, bot: Bot, form: ImportForm) -> HttpResponse:
     page = Paginator(queue.waiting(bot), PAGE).get_page(request.GET.get("page"))
-    review = Post.objects.filter(bot=bot, state=PostState.PENDING_REVIEW, kind=Post.Kind.NEW, continues=None)
     context = bot_context(bot, "queue") | {
         "page": page,
         "waiting": list(zip(range(page.start_index(), page.end_index() + 1), page.object_list, strict=False)),
-        "review": review.prefetch_related("verdicts").order_by("created_at")[:PAGE],
-        "review_count": review.count(),
+        "review_count": review.waiting_count(bot),
         "orders": Bot.QueueOrder.choices,
         "is_random": bot.queue_order == Bot.QueueOrder.RANDOM,
         "has_schedule": Schedule.objects.filter(bot=bot, active=True).exists(),
@@ -79,25 +76,19 @@ def queue_move(request: OrganizationRequest, bot_id: UUID, post_id: UUID) -> Htt
     return redirect("bots:queue", request.organization.slug, bot.pk)
 
 
-DONE = {"approve": "Approved", "decline": "Declined", "remove": "Removed"}
-
-
 @require_POST
-@organization_page("post_approve")
-def queue_decide(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
-    """Approve, decline or remove every post with a tick; removing asks for what it asks for with a single one."""
+@organization_page("post_write")
+def queue_remove(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
+    """Withdraw every post with a tick."""
     bot = bot_or_404(bot_id)
-    choice = request.POST.get("choice", "")
-    if choice == "remove" and not request.membership.allows("post_write"):
-        raise PermissionDenied(f"Your role ({request.membership.get_role_display()}) does not allow this.")
-    chosen = [value.partition(":")[::2] for value in request.POST.getlist("post")]
-    if choice not in DONE or not chosen:
-        messages.error(request, "Tick some posts, and say what to do with them.")
+    chosen = request.POST.getlist("post")
+    if not chosen:
+        messages.error(request, "Tick the posts to remove.")
     else:
-        done, left = queue.decide(bot, chosen, choice)  # type: ignore[arg-type]  # one of DONE
-        words = f"{DONE[choice]}: {done}."
+        done, left = queue.remove(bot, chosen)
+        words = f"Removed: {done}."
         if left:
-            words += f" Left as they are, since they changed meanwhile: {left}. Look at them again."
+            words += f" Left as they are, since they moved on meanwhile: {left}."
         (messages.warning if left else messages.success)(request, words)
     return redirect("bots:queue", request.organization.slug, bot.pk)
 

@@ -14,6 +14,8 @@ from faces.contract import RemotePost
 
 LEVELS = 3
 """How many posts of a thread a model is shown, the one to answer included: as many as it was taught on."""
+BEATEN = "Another one promised more."
+"""Why a candidate that could have been sent was not taken."""
 
 
 @dataclass(frozen=True)

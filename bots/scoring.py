@@ -16,6 +16,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 DEFAULT_FORMULA = "log1p(likes) - log(followers)"
 HALF_LIFE_MINUTES = 80.0
@@ -118,7 +119,7 @@ def evaluate(
     values |= {"age_hours": age_seconds / 3600.0, "toxicity": toxicity}
     if followers is not None:
         values |= dict.fromkeys(FOLLOWING, float(followers))
-    return _evaluate(_parse(formula), _exposed(values))
+    return _evaluate(parse(formula), _exposed(values))
 
 
 def _exposed(values: dict[str, float]) -> dict[str, float]:
@@ -132,7 +133,7 @@ def check(formula: str, metrics: tuple[str, ...]) -> None:
     Raises FormulaError, naming what failed: an unknown name, a division by zero, a logarithm of zero, a toxic post that
     scores more than the same post without its toxicity.
     """
-    tree = _parse(formula)
+    tree = parse(formula)
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     for node in ast.walk(tree):
         if (
@@ -157,7 +158,9 @@ def check(formula: str, metrics: tuple[str, ...]) -> None:
             )
 
 
-def _parse(formula: str) -> ast.expr:
+@lru_cache(maxsize=64)
+def parse(formula: str) -> ast.expr:
+    """The formula as a tree, which nobody may change. Raises FormulaError for what is no expression at all."""
     if len(formula) > 300:
         raise FormulaError("The formula is longer than 300 characters.")
     try:

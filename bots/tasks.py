@@ -11,7 +11,17 @@ from django.db import connections
 
 from accounts.tenancy import tenant
 from bots import deadman, faults, live
-from bots.services import delivery, recovery, reply_sending, restored, scheduling, scores, watching
+from bots.services import (
+    delivery,
+    recovery,
+    reply_sending,
+    restored,
+    sanctions,
+    scheduling,
+    scores,
+    takedowns,
+    watching,
+)
 
 
 @worker_process_shutdown.connect
@@ -67,6 +77,16 @@ def keep_pulse() -> None:
 @shared_task
 def read_due_scores() -> None:
     scores.read_due_scores()
+
+
+@shared_task
+def sweep_takedowns() -> None:
+    takedowns.sweep()
+
+
+@shared_task
+def end_sanctions() -> None:
+    sanctions.end_expired()
 
 
 @shared_task

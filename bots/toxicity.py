@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+from typing import TYPE_CHECKING
 
-from bots.models import Post
 from bots.moderation.rules.blocklist import SLURS
+from bots.moderation.toxicity_classifier import probability
 from bots.moderation.words import plain, undisguised, words
+
+if TYPE_CHECKING:  # the moderation rules read this, and models are not theirs
+    from bots.models import Post
 
 SLUR_WEIGHT = 2.5
 WEIGHTS: dict[float, tuple[str, ...]] = {
@@ -74,6 +78,13 @@ def lexicon(text: str) -> float:
     return 1.0 - math.exp(-max(_found(tokens) for tokens in heard))
 
 
+def heard(text: str) -> float:
+    """The worse of what the word list and the built-in classifier say of a text. For moderation, where a person looks
+    at what was found; scores go by the word list alone.
+    """
+    return max(lexicon(text), probability(text))
+
+
 def _found(tokens: list[str]) -> float:
     total, place = 0.0, 0
     while place < len(tokens):
@@ -96,6 +107,10 @@ def of(post: Post) -> float:
     """How toxic the post is: the lexicon's word on its text, or what was measured when it was written, if that is
     worse.
     """
-    measured = post.provenance.get("toxicity")
-    known = [float(measured)] if isinstance(measured, int | float) and 0 <= measured <= 1 else []
-    return max([lexicon(post.text), *known])
+    return max(lexicon(post.text), measured(post))
+
+
+def measured(post: Post) -> float:
+    """What a classifier of the hub said of the post when it was written; 0 if none did."""
+    found = post.provenance.get("toxicity")
+    return float(found) if isinstance(found, int | float) and 0 <= found <= 1 else 0.0

@@ -1,4 +1,4 @@
-"""Pages of bots: home, overview, settings and schedules. Posts have their own module."""
+"""Pages of bots: overview and settings. Posts and schedules have their own modules."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.forms import BaseForm
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from accounts import clock
 from accounts.access import OrganizationRequest, organization_page
-from bots import costs, maturation, queries, slots
-from bots.forms import BotForm, BotSettingsForm, ScheduleForm
-from bots.models import Bot, Schedule
+from bots import costs, maturation, parts, queries
+from bots.forms import BotForm, BotSettingsForm
+from bots.models import Bot
 from bots.services import bots as services
+from bots.standing import sanctions_in_force
 from faces.models import Connection
 from faces.services import create_connection
 
@@ -44,27 +43,6 @@ def add_errors(form: BaseForm, error: ValidationError) -> None:
     for name, found in fields.items():
         for message in found:
             form.add_error(name if name in form.fields else None, message)
-
-
-@organization_page("bot_view")
-def home(request: OrganizationRequest) -> HttpResponse:
-    bots = Bot.objects.select_related("connection", "organization")
-    return render(request, "accounts/organization_home.html", {"bots": [_home_entry(request, bot) for bot in bots]})
-
-
-def _home_entry(request: OrganizationRequest, bot: Bot) -> dict[str, Any]:
-    state, label = queries.state_of(bot)
-    counts = queries.counts_by_state(bot)
-    upcoming = queries.next_posts(bot, 1).first()
-    return {
-        "bot": bot,
-        "state": state,
-        "state_label": label,
-        "sparkline_url": reverse("training:bot-series", args=[request.organization.slug, bot.pk]),
-        "next_post": {"publish_at": upcoming.slot_utc} if upcoming and upcoming.slot_utc else None,
-        "pending_review": counts.get("pending_review", 0),
-        "posts_published": counts.get("published", 0),
-    }
 
 
 @organization_page("bot_edit")
@@ -93,7 +71,14 @@ def _create(data: dict[str, Any]) -> Bot:
 
 @organization_page("bot_view")
 def overview(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
-    return render(request, "bots/bot_overview.html", bot_context(bot_or_404(bot_id), "overview"))
+    bot = bot_or_404(bot_id)
+    context = bot_context(bot, "overview") | {
+        "sanctions": sanctions_in_force(bot),
+        "point_cost": costs.per_reward_point(bot),
+    }
+    for verdict_of in parts.VERDICT:
+        context |= verdict_of(bot, request.membership)
+    return render(request, "bots/bot_overview.html", context)
 
 
 @organization_page("bot_edit")
@@ -127,60 +112,8 @@ def pause(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
 @organization_page("bot_pause")
 def resume(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
     bot = bot_or_404(bot_id)
-    services.resume_bot(bot)
+    try:
+        services.resume_bot(bot)
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
     return redirect("bots:overview", request.organization.slug, bot.pk)
-
-
-@organization_page("schedule_view")
-def schedule(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
-    """The bot's schedule with its next ten times; a POST changes it, or with `preview` only shows what would come of
-    it.
-    """
-    bot = bot_or_404(bot_id)
-    current = Schedule.objects.filter(bot=bot).first()
-    form = ScheduleForm(request.POST or None, initial=_schedule_initial(current))
-    if not request.membership.allows("schedule_edit"):
-        for field in form.fields.values():
-            field.disabled = True
-    preview: list[Any] = []
-    if request.method == "POST":
-        if not request.membership.allows("schedule_edit"):
-            return _forbidden(request)
-        if form.is_valid():
-            try:
-                preview = _save_or_preview(request, bot, current, form.cleaned_data)
-            except ValidationError as error:
-                add_errors(form, error)
-            else:
-                if "preview" not in request.POST:
-                    messages.success(request, "Saved. Posts that were not yet due have new slots.")
-                    return redirect("bots:schedule", request.organization.slug, bot.pk)
-    elif current is not None:
-        preview = slots.upcoming(current, clock.now(), 10)
-    context = bot_context(bot, "schedule") | {
-        "form": form,
-        "next_times": preview,
-        "cost": costs.forecast(bot),
-        "schedule": current,
-        "zone": form["zone"].value(),
-        "time_format": "H:i" if all(time.second == 0 for time in preview) else "H:i:s",
-    }
-    return render(request, "bots/schedule_form.html", context, status=400 if form.errors else 200)
-
-
-def _schedule_initial(current: Schedule | None) -> dict[str, Any]:
-    if current is None:
-        return {}
-    initial = {name: getattr(current, name) for name in ScheduleForm.base_fields}
-    return initial | {"timetable": "\n".join(current.timetable)}
-
-
-def _save_or_preview(request: HttpRequest, bot: Bot, current: Schedule | None, rule: dict[str, Any]) -> list[Any]:
-    if "preview" not in request.POST:
-        saved = services.set_schedule(bot, current, **rule)
-        return slots.upcoming(saved, clock.now(), 10)
-    return services.preview_schedule(bot, current, **rule)
-
-
-def _forbidden(request: HttpRequest) -> HttpResponse:
-    return render(request, "403.html", status=403)

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from faces import counting
+from faces.entities import Entity, marked
+
 if TYPE_CHECKING:
     from faces.models import Connection
 
@@ -260,6 +263,14 @@ class Face(ABC):
         if (length := self.count(post.text)) > self.capabilities.max_length:
             return f"The text has {length} characters; {self.connection} takes at most {self.capabilities.max_length}."
         return ""
+
+    def entities(self, text: str) -> list[Entity]:
+        """What this platform makes links, mentions and hashtags of, in the order of the text. Asks it nothing."""
+        return marked(text, ("link", counting.LINK))
+
+    def title_and_text(self, post: OutgoingPost) -> tuple[str, str]:
+        """A title, where posts of this platform have one, and the text below it."""
+        return "", post.text
 
     def price(self, post: OutgoingPost) -> int:
         """What publishing this post costs, in millionths of a US dollar."""

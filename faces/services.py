@@ -8,10 +8,11 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.urls import reverse
 
 from accounts import audit, clock, vault
 from accounts.models import AuditEntry
-from accounts.services import tell_owners
+from accounts.notifications import settle, tell
 from accounts.tenancy import active
 from accounts.webhooks import emit
 from faces.contract import FaceError, Verification
@@ -81,12 +82,9 @@ def _book_check(asked: Connection, found: Verification) -> None:
         known = {"account": before[0], "ok": before[1] == Connection.State.CONNECTED}
         audit.record("connection.check", connection, before=known, after=told | lists)
     if before[0] and before[1] == Connection.State.CONNECTED and not found.ok:
-        _emit_broken(connection)
-        tell_owners(
-            connection.organization_id,
-            f"{connection.name} needs its owner",
-            f"{connection.problem}\n\nThe posts of its bots wait until this is mended. Nothing is lost.",
-        )
+        _tell_broken(connection, f"{connection.name} needs its owner", "this is mended")
+    elif found.ok and before[1] == Connection.State.BROKEN:
+        settle("connection.broken", _subject(connection))
 
 
 def last_check(connection: Connection) -> Mapping[str, Any]:
@@ -105,16 +103,19 @@ def mark_broken(connection: Connection, problem: str) -> None:
         return
     before, after = {"state": Connection.State.CONNECTED}, {"state": Connection.State.BROKEN, "problem": problem[:500]}
     audit.record("connection.broken", connection, before=before, after=after)
-    _emit_broken(connection)
-    tell_owners(
-        connection.organization_id,
-        f"{connection.name} must be connected again",
-        f"{problem}\n\nThe posts of its bots wait until somebody has entered new credentials. Nothing is lost.",
-    )
+    connection.problem = problem[:500]
+    _tell_broken(connection, f"{connection.name} must be connected again", "somebody has entered new credentials")
 
 
-def _emit_broken(connection: Connection) -> None:
+def _tell_broken(connection: Connection, title: str, until: str) -> None:
     emit("connection.broken", {"connection": str(connection.pk), "kind": connection.kind, "state": "broken"})
+    path = reverse("faces:connection", args=[connection.organization.slug, connection.pk])
+    text = f"{connection.problem[:350]} The posts of its bots wait until {until}. Nothing is lost."
+    tell("connection.broken", title, path, text, subject=_subject(connection))
+
+
+def _subject(connection: Connection) -> str:
+    return f"connection {connection.pk}"
 
 
 @transaction.atomic
@@ -141,6 +142,7 @@ def renew_connection(connection_id: UUID | str, public: dict[str, Any], secret: 
     connection.save()
     after = {"settings": connection.settings, "state": connection.state}
     audit.record("connection.reconnect", connection, before=before, after=after)
+    settle("connection.broken", _subject(connection))
     return connection
 
 

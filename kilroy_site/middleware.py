@@ -1,5 +1,9 @@
 """The content security policy: nothing inline without the request's nonce, nothing from any other host. And a page for
 addresses that only take forms.
+
+The operator's panel has a policy of its own, since django-unfold draws it: Alpine.js compiles the expressions in its
+attributes ('unsafe-eval'), and its templates and widgets carry styles inline. Scripts inline and other hosts stay
+forbidden there, too; what people and models wrote is escaped in it as everywhere, and its pages are for staff alone.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponseBase, HttpResponseNotAllowed
 from django.shortcuts import render
 
+OPERATOR = "/operator/"
 PERMISSIONS = ", ".join(f"{name}=()" for name in ("camera", "microphone", "geolocation", "payment", "usb", "serial"))
 
 
@@ -23,7 +28,8 @@ class ContentSecurityPolicy:
     def __call__(self, request: Any) -> HttpResponseBase:
         nonce = request.csp_nonce = secrets.token_urlsafe(16)
         response = self.get_response(request)
-        response.headers.setdefault("Content-Security-Policy", policy(nonce))
+        chosen = operator_policy(nonce) if request.path_info.startswith(OPERATOR) else policy(nonce)
+        response.headers.setdefault("Content-Security-Policy", chosen)
         response.headers.setdefault("Permissions-Policy", PERMISSIONS)
         response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         return response
@@ -31,11 +37,20 @@ class ContentSecurityPolicy:
 
 def policy(nonce: str) -> str:
     """The policy's text. Websockets of the same origin are covered by 'self' in every current browser."""
+    return _policy(f"'self' 'nonce-{nonce}'", f"'self' 'nonce-{nonce}'")
+
+
+def operator_policy(nonce: str) -> str:
+    """The policy of the operator's panel. (A nonce would make browsers ignore 'unsafe-inline' for styles.)"""
+    return _policy(f"'self' 'nonce-{nonce}' 'unsafe-eval'", "'self' 'unsafe-inline'")
+
+
+def _policy(scripts: str, styles: str) -> str:
     return "; ".join(
         (
             "default-src 'none'",
-            f"script-src 'self' 'nonce-{nonce}'",
-            f"style-src 'self' 'nonce-{nonce}'",
+            f"script-src {scripts}",
+            f"style-src {styles}",
             "img-src 'self' data:",
             "font-src 'self'",
             "connect-src 'self'",

@@ -12,6 +12,7 @@ import dj_database_url
 from kilroy_site import config as configuration
 from kilroy_site.api_document import TAGS
 from kilroy_site.embedded import postgres, redis
+from kilroy_site.operator_panel import UNFOLD as PANEL
 
 CONFIG = configuration.load(os.environ)
 BASE_DIR = configuration.BASE_DIR
@@ -30,10 +31,12 @@ CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 SECURE = PUBLIC_URL.startswith("https://")
 
 INSTALLED_APPS = [
+    "unfold",  # before the admin, whose site and templates it replaces
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
+    "django.contrib.humanize",
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "channels",
@@ -183,6 +186,8 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE else Non
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
+UNFOLD = PANEL  # the operator's panel
+
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
@@ -232,8 +237,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 600.0,
         "options": {"expires": 300},
     },
+    "sweep-takedowns": {"task": "bots.tasks.sweep_takedowns", "schedule": 30.0, "options": {"expires": 60}},
+    "end-sanctions": {"task": "bots.tasks.end_sanctions", "schedule": 30.0, "options": {"expires": 60}},
     "sweep-webhooks": {"task": "accounts.tasks.sweep_webhooks", "schedule": 5.0, "options": {"expires": 10}},
     "sweep-exports": {"task": "accounts.tasks.sweep_exports", "schedule": 60.0, "options": {"expires": 60}},
+    "sweep-notifications": {"task": "accounts.tasks.sweep_notifications", "schedule": 60.0, "options": {"expires": 60}},
+    "forget-notifications": {
+        "task": "accounts.tasks.forget_notifications",
+        "schedule": 3600.0,
+        "options": {"expires": 600},
+    },
     "forget-webhook-deliveries": {
         "task": "accounts.tasks.forget_webhook_deliveries",
         "schedule": 3600.0,

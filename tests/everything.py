@@ -158,7 +158,7 @@ def make_everything() -> Everything:
             "reward_mean": 0.2,
         },
     )
-    generation = make_generation(bot, version=version)
+    generation = make_generation(bot, version=version, group=uuid.uuid4())
     incoming, harvest = make_incoming(bot), make_harvest(bot, run)
     make_usage(bot.connection)
     webhook = make_webhook()

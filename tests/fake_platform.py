@@ -82,6 +82,7 @@ class StubKind:
     label: str = "Fake"
     description: str = "A platform for tests."
     flow: str = ""
+    needs_no_account: bool = False
 
     def load(self) -> type[Face]:
         return self.face

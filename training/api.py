@@ -20,11 +20,11 @@ from accounts.api import OrganizationViewSet
 from accounts.parsers import StrictJSONParser
 from accounts.streamed import Octets, Streamed, download
 from bots.models import Bot
-from training import shapes
+from training import queries, shapes
+from training.dataset_statistics import MEASURED, statistics_of
 from training.imports.filters import FILTERS
-from training.models import Dataset
-from training.queries import dataset_facts
-from training.services import datasets
+from training.models import Dataset, RunDataset
+from training.services import datasets, permissions
 
 
 class OfBot(filters.FilterSet):
@@ -79,8 +79,14 @@ class ImportRowsSerializer(serializers.Serializer[Any]):
     only_good = serializers.BooleanField(default=False, help_text="Import the good rows and leave the broken ones out.")
 
 
+class BarSerializer(serializers.Serializer[Any]):
+    label = serializers.CharField()  # type: ignore[assignment]  # a field has a label, too
+    count = serializers.IntegerField()
+
+
 class StatisticsSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField()
+    measured = serializers.IntegerField(help_text=f"Of the first so many, at most {MEASURED:,}, is all that follows.")
     scored = serializers.IntegerField(help_text="Posts with a score.")
     mean = serializers.FloatField(allow_null=True, help_text="Of the scores.")
     first_at = serializers.DateTimeField(allow_null=True)
@@ -90,6 +96,24 @@ class StatisticsSerializer(serializers.Serializer[Any]):
     topics = serializers.IntegerField()
     answers = serializers.IntegerField(help_text="Posts that answer another.")
     median_length = serializers.FloatField(allow_null=True, help_text="Characters.")
+    median_score = serializers.FloatField(allow_null=True)
+    learnable = serializers.IntegerField(help_text="Posts that a model may learn from.")
+    over_time = BarSerializer(many=True, help_text="Posts of each month or year.")
+    lengths = BarSerializer(many=True)
+    scores = BarSerializer(many=True)
+    top_authors = BarSerializer(many=True)
+    top_communities = BarSerializer(many=True)
+
+
+class UseSerializer(serializers.Serializer[Any]):
+    run = serializers.UUIDField(source="run_id")
+    state = serializers.CharField(source="run.state")
+    weight = serializers.FloatField()
+    created_at = serializers.DateTimeField(source="run.created_at")
+    versions = serializers.SerializerMethodField(help_text="The numbers of the versions that it made.")
+
+    def get_versions(self, use: RunDataset) -> list[int]:
+        return [version.number for version in use.run.versions.all()]
 
 
 class DatasetViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationViewSet):
@@ -108,6 +132,9 @@ class DatasetViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
         "import_rows": "dataset_edit",
         "statistics": "dataset_view",
         "file": "dataset_view",
+        "allow": "dataset_edit",
+        "withdraw": "dataset_edit",
+        "uses": "dataset_view",
     }
     ordering_fields = ("created_at", "name")
 
@@ -161,7 +188,25 @@ class DatasetViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
     @action(detail=True)
     def statistics(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """The dataset's posts in numbers."""
-        return Response(StatisticsSerializer(dataset_facts(self.get_object())).data)
+        return Response(StatisticsSerializer(statistics_of(self.get_object())).data)
+
+    @extend_schema(request=None)
+    @action(detail=True, methods=["post"])
+    def allow(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Record that a model may learn from the dataset."""
+        return Response(self.get_serializer(permissions.allow(self.get_object().pk)).data)
+
+    @extend_schema(request=None)
+    @action(detail=True, methods=["post"])
+    def withdraw(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Take the permission to learn back; versions that learned from the dataset stay."""
+        return Response(self.get_serializer(permissions.withdraw(self.get_object().pk)).data)
+
+    @extend_schema(responses=UseSerializer(many=True))
+    @action(detail=True, pagination_class=None, filter_backends=[])
+    def uses(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The newest trainings that learned from the dataset, with the versions they made."""
+        return Response(UseSerializer(queries.uses_of(self.get_object()), many=True).data)
 
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     @action(detail=True, renderer_classes=[JSONRenderer, Octets])

@@ -6,9 +6,11 @@ class TrainingConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import audit_log, leaving, quotas
+        from bots import home as bots_home
+        from bots import parts
         from bots.live_rights import KINDS, Kind
         from bots.services import removal as bots
-        from training import portability
+        from training import home, portability
         from training.models import Canary, Dataset, Harvest, ModelVersion, Retraining, Run
         from training.services import removal
         from training.services.leaving import remove_learning
@@ -24,6 +26,10 @@ class TrainingConfig(AppConfig):
         audit_log.register_page(Harvest, "training:harvests", "bot_id")
         audit_log.register_page(Retraining, "training:retraining", "bot_id")
 
+        parts.VERDICT.append(home.verdict)
+        bots_home.CURVES.append(home.curves)
+        bots_home.NEEDS.append(home.needs)
+        bots_home.FIRST_STEPS["posts"] = home.own_posts
         bots.OBSTACLES.append(removal.obstacle)
         bots.LEFTOVERS.append(removal.leftovers)
         leaving.register_purger(remove_learning)

@@ -1,9 +1,12 @@
-"""What webhooks are told of runs and of what they make (docs/webhooks.md)."""
+"""What webhooks (docs/webhooks.md) and people (docs/notifications.md) are told of runs and of what they make."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.urls import reverse
+
+from accounts.notifications import tell
 from accounts.webhooks import emit
 from training.models import ModelVersion, Run
 
@@ -24,6 +27,12 @@ def run_moved(run: Run, new: str) -> None:
     event = MOVED.get(Run.State(new))
     if event:
         emit(event, _of_run(run, new))
+    path = reverse("training:run-detail", args=[run.organization.slug, run.bot_id, run.pk])
+    if new == Run.State.FAILED:
+        error = Run.objects.values_list("error", flat=True).get(pk=run.pk)
+        tell("run.failed", f"Training of {run.bot} failed", path, error, f"run {run.pk}")
+    elif new == Run.State.FINISHED:
+        tell("run.finished", f"{run.get_kind_display()} of {run.bot} finished", path, subject=f"run {run.pk}")
 
 
 def round_finished(run: Run, number: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -20,6 +21,7 @@ from accounts.moments import MomentFilter
 from accounts.pagination import NewestFirst
 from accounts.problems import Conflict
 from accounts.streamed import Csv, Streamed, download, rows_of
+from training import queries
 from training.models import Example
 from training.services import datasets
 
@@ -48,6 +50,22 @@ class ExampleFilter(filters.FilterSet):
     max_score = filters.NumberFilter(field_name="score", lookup_expr="lte")
     posted_after = MomentFilter(field_name="posted_at", lookup_expr="gte")
     posted_before = MomentFilter(field_name="posted_at", lookup_expr="lt")
+    text = filters.CharFilter(
+        method="search",
+        max_length=200,
+        help_text=f"Words that the text holds: with `dataset`, among its first {queries.SEARCHED:,} posts that the "
+        "other filters leave, else among the newest ones.",
+    )
+
+    def filter_queryset(self, queryset: QuerySet[Example]) -> QuerySet[Example]:
+        """The search comes last, whatever the order of the parameters."""
+        words = self.form.cleaned_data.pop("text", "")
+        found: QuerySet[Example] = super().filter_queryset(queryset)
+        return self.search(found, "text", words) if words else found
+
+    def search(self, queryset: QuerySet[Example], name: str, words: str) -> QuerySet[Example]:
+        within = self.form.cleaned_data.get("dataset")
+        return queries.holding(queryset.order_by("position" if within else "-pk"), words)
 
     def is_quarantined(self, queryset: Any, name: str, value: bool) -> Any:
         return queryset.exclude(quarantined="") if value else queryset.filter(quarantined="")

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from django.conf import settings
 
-from training.engine import memory
+from training.engine import judging, memory
 from training.engine.critics import stedden
 from training.engine.critics.training import train_critics
 from training.engine.diversity import distinct_n, duplicate_rate, memorised_rate
@@ -142,6 +142,15 @@ class GpuEngine:
         if self._learned is None or self._learned[0] != key:
             self._learned = key, TextIndex(training())
         return [self._learned[1].nearest(text) for text in texts]
+
+    def judge(self, origin: Path, texts: Sequence[str], given: RoundInput | None) -> list[dict[str, float]]:
+        reader = self._model(origin)
+        if not isinstance(reader, CausalLanguageModel):
+            return [{} for _ in texts]
+        try:
+            return judging.judge(reader, origin, texts, given)
+        except (ValueError, torch.OutOfMemoryError) as error:
+            raise EngineError(str(error)) from error
 
     def train_critics(
         self, model: Path, learned: Sequence[RatedPost], heldout: Sequence[RatedPost], *, seed: int

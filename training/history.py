@@ -71,7 +71,7 @@ def historic_posts(run: Run) -> tuple[HistoricPost, ...]:
     if origin.run is None:
         return ()
     rows = list(
-        Example.objects.filter(dataset__uses__run=origin.run, may_learn=True, quarantined="")
+        Example.objects.filter(dataset__uses__run=origin.run, dataset__may_learn=True, may_learn=True, quarantined="")
         .exclude(dataset__harvest__connection__may_learn=False)  # taken back since
         .order_by("posted_at", "position")
         .values_list("text", "score", "community")

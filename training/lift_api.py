@@ -22,12 +22,19 @@ class ArmSerializer(serializers.Serializer[Any]):
     high = serializers.FloatField(allow_null=True, help_text="Of its 95 % interval.")
 
 
+class LiftDifferenceSerializer(serializers.Serializer[Any]):
+    mean = serializers.FloatField(help_text="Learning minus baseline, in standard units.")
+    low = serializers.FloatField(help_text="Of its 95 % interval.")
+    high = serializers.FloatField(help_text="Of its 95 % interval.")
+
+
 class LiftSerializer(serializers.Serializer[Any]):
     bot = serializers.UUIDField()
     tone = serializers.ChoiceField(choices=["waiting", "unknown", "better", "worse"])
     sentence = serializers.CharField()
     detail = serializers.CharField()
     arms = ArmSerializer(many=True, help_text="Empty before online learning has begun.")
+    difference = LiftDifferenceSerializer(allow_null=True, help_text="Null before it is known.")
     decisions = serializers.ListField(child=serializers.CharField(), help_text="Of the latest round.")
     samples = serializers.ListField(child=serializers.CharField(), help_text="The newest texts of a run, unedited.")
 
@@ -41,5 +48,6 @@ class LiftViewSet(OrganizationViewSet):
         """What the posts of the bot's arms say: in a sentence, in its detail, and in numbers."""
         bot = self.get_object()
         drawn = latest_samples(bot)
-        answer = {"arms": [], "decisions": [], "samples": drawn.texts if drawn else [], **lift(bot), "bot": bot.pk}
+        found = {"arms": [], "difference": None, "decisions": []} | lift(bot)
+        answer = {"samples": drawn.texts if drawn else [], "bot": bot.pk} | found
         return Response(LiftSerializer(answer).data)

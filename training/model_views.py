@@ -13,8 +13,9 @@ from django.views.decorators.http import require_POST
 
 from accounts.access import OrganizationRequest, organization_page
 from bots.views import bot_context, bot_or_404
-from training import reports
+from training import lineage
 from training.models import Canary, ModelVersion
+from training.playground_forms import UploadForm
 from training.services import canaries, versions
 from training.views import of_bot, page_of
 
@@ -27,13 +28,19 @@ LATEST_TRIALS = 10
 def model_list(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
     bot = bot_or_404(bot_id)
     page, urls = page_of(request, ModelVersion.objects.filter(bot=bot).select_related("parent"))
-    for version in page.object_list:
+    found = list(page.object_list)
+    places = lineage.drawn(bot, found)
+    trials = lineage.trials_of(bot, found)
+    standing = lineage.standings(found, trials)
+    for version in found:
         shown = ((label, version.metrics.get(name)) for name, label in HEADLINES.items())
         version.headlines = [(label, value) for label, value in shown if value is not None]
-        version.sections = reports.sections(version.report)
-    trials = Canary.objects.filter(bot=bot).select_related("version", "against")
-    context = bot_context(bot, "models") | urls | {"versions": page.object_list, "canary": canaries.running(bot)}
-    context["trials"] = trials.exclude(state=Canary.State.RUNNING)[:LATEST_TRIALS]
+        version.place, version.standing = places[version.pk], standing.get(version.pk)
+    ended = Canary.objects.filter(bot=bot).exclude(state=Canary.State.RUNNING).select_related("version", "against")
+    context = bot_context(bot, "models") | urls | {"versions": found, "canary": lineage.running_of(trials)}
+    context["lanes_width"] = lineage.width(places.values())
+    context["trials"] = ended[:LATEST_TRIALS]
+    context["upload_form"] = UploadForm()
     return render(request, "training/model_list.html", context)
 
 
@@ -41,7 +48,7 @@ def model_list(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
 @organization_page("model_promote")
 def model_make_current(request: OrganizationRequest, bot_id: UUID, version_id: UUID) -> HttpResponse:
     bot = bot_or_404(bot_id)
-    version = versions.make_current(of_bot(ModelVersion, bot, version_id).pk)
+    version = versions.make_current(of_bot(ModelVersion, bot, version_id).pk, request.POST.get("reason", ""))
     messages.success(request, f"{bot.name} speaks with {version} now.")
     return redirect("training:models", request.organization.slug, bot.pk)
 

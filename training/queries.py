@@ -2,73 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
-from collections import defaultdict
-from collections.abc import Sequence
 from typing import Any
 
-from django.db import connection
-from django.db.models import Avg, Count, Max, Min
+from django.db.models import QuerySet
 
-from accounts.tenancy import active
 from bots.models import Bot
-from training.models import Dataset, Example, Round, Run, SampleSet
-
-MOST_POINTS = 2000
-PER_BUCKET = 3
-"""Points that are kept of each bucket: its lowest, its highest and its last."""
-
-SERIES = """
-    WITH facts AS (
-        SELECT name, min(step) AS first, max(step) AS last, count(*) AS points
-        FROM training_metric
-        WHERE organization_id = %(organization)s AND run_id = %(run)s AND step > %(after)s
-            AND (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
-        GROUP BY name
-    )
-    SELECT name, min(ARRAY[value, step]), max(ARRAY[value, -step]), max(ARRAY[step, value])
-    FROM training_metric JOIN facts USING (name)
-    WHERE organization_id = %(organization)s AND run_id = %(run)s AND step > %(after)s
-    GROUP BY name, CASE
-        WHEN points <= %(most)s THEN step::bigint
-        ELSE (step - first)::bigint * %(buckets)s / (last - first + 1)
-    END
-"""
-"""A run's metrics in buckets of equal width in steps, or one bucket a step where they are few enough."""
-
-
-def series_of(
-    run: Run, *, after: int = -1, most: int = MOST_POINTS, names: Sequence[str] = ()
-) -> dict[str, list[list[float]]]:
-    """Each metric of a run as [[step, value], …], rising by step, from the steps above `after`. A metric of more than
-    `most` points (at least 3) is thinned to that many by keeping the lowest, the highest and the last point of every
-    bucket, so that no spike is lost; the database does that.
-    """
-    asked: dict[str, Any] = {
-        "organization": active(),
-        "run": run.pk,
-        "after": after,
-        "names": list(names) or None,
-        "most": most,
-        "buckets": max(1, most // PER_BUCKET),
-    }
-    series: dict[str, set[tuple[int, float]]] = defaultdict(set)
-    with connection.cursor() as cursor:
-        cursor.execute(SERIES, asked)
-        for name, (low, low_at), (high, high_at), (last_at, last) in cursor:
-            series[name] |= {(int(low_at), low), (int(-high_at), high), (int(last_at), last)}
-    return {name: [[step, value] for step, value in sorted(series[name])] for name in sorted(series)}
-
-
-def run_series(run: Run) -> dict[str, Any]:
-    """A run as the charts read it."""
-    return {
-        "id": str(run.pk),
-        "kind": run.kind,
-        "state": run.state,
-        "label": str(run),
-        "metrics": series_of(run),
-    }
+from training.drawings import signed
+from training.models import Dataset, Example, Round, Run, RunDataset, SampleSet
 
 
 def latest_runs(bot: Bot) -> list[Run]:
@@ -77,19 +17,21 @@ def latest_runs(bot: Bot) -> list[Run]:
     return [run for run in found if run is not None]
 
 
-def dataset_facts(dataset: Dataset) -> dict[str, Any]:
-    """A dataset in numbers."""
-    rows = Example.objects.filter(dataset=dataset)
-    facts: dict[str, Any] = rows.aggregate(
-        count=Count("pk"), scored=Count("score"), first_at=Min("posted_at"), last_at=Max("posted_at"), mean=Avg("score")
-    )
-    lengths = [len(text) for text in rows.values_list("text", flat=True)[:20_000]]
-    for name in ("author", "community", "topic"):
-        plural = "communities" if name == "community" else f"{name}s"
-        facts[plural] = rows.exclude(**{name: ""}).values(name).distinct().count()
-    facts["answers"] = rows.exclude(context="").count()
-    facts["median_length"] = statistics.median(lengths) if lengths else None
-    return facts
+MOST_USES = 20
+SEARCHED = 10_000
+"""How many past posts a search for words looks through: no index helps it, so a bound does."""
+
+
+def holding(examples: QuerySet[Example], words: str) -> QuerySet[Example]:
+    """Those of the first `SEARCHED` examples, in the order that these are in, whose text holds the words."""
+    found: QuerySet[Example] = Example.objects.filter(pk__in=examples.values("pk")[:SEARCHED], text__icontains=words)
+    return found
+
+
+def uses_of(dataset: Dataset) -> QuerySet[RunDataset]:
+    """The newest trainings that learned from a dataset, each with the versions that it made."""
+    uses = RunDataset.objects.filter(dataset=dataset).select_related("run").prefetch_related("run__versions")
+    return uses.order_by("-pk")[:MOST_USES]
 
 
 def lift(bot: Bot) -> dict[str, Any]:
@@ -105,6 +47,7 @@ def lift(bot: Bot) -> dict[str, Any]:
             "and compares the reactions.",
         }
     answer = {"arms": _arms(last.metrics), "decisions": last.decisions, **_sentence(last.metrics)}
+    answer["difference"] = _difference(last.metrics)
     answer["detail"] = (
         f"After round {last.number}. One unit (sd) is one standard deviation of all rewards of this bot. The interval "
         "holds however often you look. It is about all posts since learning began, so what changed lately, a rollback "
@@ -122,26 +65,21 @@ def _sentence(metrics: dict[str, float]) -> dict[str, str]:
             "sentence": "Is it getting better? Not yet known: too few posts have a score, "
             f"{ours} of its own and {theirs} of the frozen baseline.",
         }
-    if low <= 0 <= high:
-        return {
-            "tone": "unknown",
-            "sentence": f"Not yet known: its {ours} posts score {_apart(value)} the {theirs} of the frozen baseline, "
-            f"but anything from {_signed(low)} to {_signed(high)} sd fits what was seen (95 %).",
-        }
-    word, tone = ("Yes", "better") if low > 0 else ("No", "worse")
-    return {
-        "tone": tone,
-        "sentence": f"{word}: its {ours} posts score {_apart(value)} the {theirs} of the frozen baseline "
-        f"(95 %: {_signed(low)} to {_signed(high)}).",
-    }
+    said = f"posts from the learning model score {_apart(value)} the frozen one; 95 % {signed(low)} to {signed(high)}"
+    tone, word = ("better", "Yes") if low > 0 else ("worse", "No") if high < 0 else ("unknown", "Not yet known")
+    fits = ", so 0 fits, too" if tone == "unknown" else ""
+    return {"tone": tone, "sentence": f"{word}: {said}{fits}; {ours} posts against {theirs}."}
+
+
+def _difference(metrics: dict[str, float]) -> dict[str, float] | None:
+    """What the learning arm's mean is above the baseline's, with its 95 % interval; None before it is known."""
+    found = {name: metrics.get(key) for name, key in (("mean", "lift"), ("low", "lift_low"), ("high", "lift_high"))}
+    known = {name: value for name, value in found.items() if value is not None}
+    return known if len(known) == len(found) else None
 
 
 def _apart(value: float) -> str:
     return f"{abs(value):.2f} sd {'above' if value >= 0 else 'below'}"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
 
 
 def _arms(metrics: dict[str, float]) -> list[dict[str, Any]]:

@@ -21,6 +21,12 @@ TITLES = {
     "95%": "Within the 95 % interval",
     "auc": "AUC",
     "kl": "KL",
+    "heldout_loss": "Held-out loss",
+    "heldout_author_loss": "Held-out loss, new authors",
+    "distinct_2": "Distinct-2",
+    "reference_distinct_2": "Distinct-2 of the reference",
+    "self_bleu": "Self-BLEU",
+    "reward_sd": "Reward, sd",
 }
 COLUMNS = ("name", "decile", "low", "high", "predicted", "expected", "real", "observed", "posts", "count")
 """Columns that stand first, in this order: the database keeps none."""

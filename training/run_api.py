@@ -5,20 +5,24 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django_filters import rest_framework as filters
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api import OrganizationViewSet
 from accounts.pagination import NewestFirst
+from accounts.streamed import Csv, Streamed
 from bots.models import Bot
 from training import shapes
 from training.api import OfBot
-from training.models import Dataset, ModelVersion, Round, Run, RunDataset, SampleSet
-from training.queries import MOST_POINTS, PER_BUCKET, series_of
-from training.services import reconfiguration, runs, versions
+from training.models import Dataset, ModelVersion, Round, Run, RunDataset, RunEvent, SampleSet
+from training.series import LAST_STEP, MOST_POINTS, PER_BUCKET, SMOOTHINGS, series_of
+from training.series_views import metrics_csv
+from training.services import reconfiguration, run_choices, runs, versions
 from training.settings_forms import KINDS
 from training.settings_schema import ONLINE_PRESETS, json_schema
 
@@ -61,13 +65,14 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "datasets",
             "start_version",
             "then_online",
+            "pinned",
             "progress",
             "error",
             "created_at",
             "started_at",
             "finished_at",
         )
-        read_only_fields = ("state", "wish", "progress", "error", "created_at", "started_at", "finished_at")
+        read_only_fields = ("state", "wish", "pinned", "progress", "error", "created_at", "started_at", "finished_at")
         json_fields = {"config": shapes.EITHER, "then_online": shapes.ONLINE, "progress": shapes.ProgressSerializer}
         validators: ClassVar[list[Any]] = []  # that a run of the bot is under way, the service says in better words
 
@@ -111,6 +116,10 @@ class NewestStepFirst(NewestFirst):
     ordering = ("-step",)
 
 
+class NewestLineFirst(NewestFirst):
+    ordering = ("-at", "-pk")
+
+
 class SampleSetSerializer(serializers.ModelSerializer[SampleSet]):
     class Meta:
         model = SampleSet
@@ -128,7 +137,16 @@ class ChangeSerializer(serializers.Serializer[Any]):
 
 class MetricsQuery(serializers.Serializer[Any]):
     after = serializers.IntegerField(
-        required=False, default=-1, min_value=-1, max_value=2**31 - 1, help_text="Only steps above this one."
+        required=False, default=-1, min_value=-1, max_value=LAST_STEP, help_text="Only steps above this one."
+    )
+    before = serializers.IntegerField(
+        required=False, default=None, min_value=0, max_value=LAST_STEP, help_text="Only steps below this one."
+    )
+    smooth = serializers.ChoiceField(
+        required=False,
+        default=0,
+        choices=SMOOTHINGS,
+        help_text="The mean over so many steps that end with a point, taken before thinning. 0: none.",
     )
     max_points = serializers.IntegerField(
         required=False, default=MOST_POINTS, min_value=PER_BUCKET, max_value=20_000, help_text="Of each metric."
@@ -138,7 +156,26 @@ class MetricsQuery(serializers.Serializer[Any]):
     )
 
 
-_SINGLE = {"after", "max_points"}
+class RunEventSerializer(serializers.ModelSerializer[RunEvent]):
+    class Meta:
+        model = RunEvent
+        fields = ("at", "level", "kind", "step", "text")
+
+
+class CompareQuery(serializers.Serializer[Any]):
+    other = serializers.PrimaryKeyRelatedField(
+        queryset=Run.objects.prefetch_related("sources__dataset"), help_text="The run of the same bot to compare with."
+    )
+
+
+class DifferenceSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    title = serializers.CharField()
+    here = serializers.JSONField(allow_null=True, help_text="null: this run has no such setting.")
+    there = serializers.JSONField(allow_null=True)
+
+
+_SINGLE = {"after", "before", "smooth", "max_points"}
 
 
 class RunFilter(OfBot):
@@ -162,6 +199,11 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationV
         "rounds": "run_view",
         "samples": "run_view",
         "changes": "run_view",
+        "events": "run_view",
+        "compare": "run_view",
+        "csv": "run_view",
+        "pin": "run_control",
+        "unpin": "run_control",
         "settings_schema": "run_view",
         "partial_update": "run_control",
     }
@@ -207,14 +249,16 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationV
     @action(detail=True, methods=["get"], filterset_class=None)
     def metrics(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Every metric of the run as [[step, value], …], rising by step. A metric of more points than `max_points` is
-        thinned to the lowest, the highest and the last of equal stretches of steps: spikes stay.
+        thinned to the lowest, the highest and the last of equal stretches of steps, 2^n of them: spikes stay, and a
+        part of the range, asked for again, is finer. A mean is taken over at least a quarter of such a stretch.
         """
         run = self.get_object()
         asked = MetricsQuery(data={name: request.query_params[name] for name in _SINGLE & set(request.query_params)})
         asked.is_valid(raise_exception=True)
         chosen = asked.validated_data
         names = request.query_params.getlist("name")
-        return Response(series_of(run, after=chosen["after"], most=chosen["max_points"], names=names))
+        each = chosen.pop("max_points")
+        return Response(series_of(run, most=None, each=each, names=names, **chosen))
 
     @extend_schema(responses=RoundSerializer(many=True))
     @action(detail=True, methods=["get"], pagination_class=NewestRoundFirst, filterset_class=None)
@@ -235,6 +279,44 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationV
     def changes(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Every change of the run's settings while it lived, oldest first."""
         return Response(ChangeSerializer(reconfiguration.changes_of(self.get_object()), many=True).data)
+
+    @extend_schema(request=None)
+    @action(detail=True, methods=["post"])
+    def pin(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Make the run the one that its bot's others are held against; the one before is so no longer."""
+        return Response(self.get_serializer(run_choices.pin(self.get_object().pk)).data)
+
+    @extend_schema(request=None)
+    @action(detail=True, methods=["post"])
+    def unpin(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return Response(self.get_serializer(run_choices.unpin(self.get_object().pk)).data)
+
+    @extend_schema(responses=RunEventSerializer(many=True))
+    @action(detail=True, methods=["get"], pagination_class=NewestLineFirst, filterset_class=None)
+    def events(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The run's log, the latest line first. `level` alert: its numbers say that something goes wrong."""
+        page = self.paginate_queryset(self.get_object().events.all())
+        return self.get_paginated_response(RunEventSerializer(page, many=True).data)
+
+    @extend_schema(parameters=[CompareQuery], responses=DifferenceSerializer(many=True))
+    @action(detail=True, methods=["get"], pagination_class=None, filterset_class=None)
+    def compare(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The settings in which two runs of a bot differ, their datasets and first versions among them."""
+        run = self.get_object()
+        asked = CompareQuery(data={"other": request.query_params.get("other")})
+        asked.is_valid(raise_exception=True)
+        other = asked.validated_data["other"]
+        if other.bot_id != run.bot_id:
+            raise serializers.ValidationError({"other": "Choose a run of the same bot."})
+        found = run_choices.differences([run, other])
+        rows = [{"name": d.name, "title": d.label, "here": d.values[0], "there": d.values[1]} for d in found]
+        return Response(DifferenceSerializer(rows, many=True).data)
+
+    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
+    @action(detail=True, pagination_class=None, filterset_class=None, renderer_classes=[JSONRenderer, Csv])
+    def csv(self, request: Request, *args: Any, **kwargs: Any) -> Streamed:
+        """Every point that the run measured, as CSV: metric, step, value, at."""
+        return metrics_csv(self.get_object())
 
     @extend_schema(request=ReconfigureSerializer, responses=RunSerializer)
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
@@ -17,6 +17,7 @@ from bots.views import add_errors, bot_context, bot_or_404
 from training import reports
 from training.forms import RunForm
 from training.models import Dataset, Run
+from training.run_pages import shown_of
 from training.services import canaries, reconfiguration, runs, versions
 from training.settings_forms import SettingsForm, change_form, settings_of, start_form
 from training.views import of_bot, page_of
@@ -87,30 +88,33 @@ def _start(bot: Bot, form: RunForm, settings: dict[str, Any]) -> Run:
 @organization_page("run_view")
 def run_detail(request: OrganizationRequest, bot_id: UUID, run_id: UUID) -> HttpResponse:
     bot = bot_or_404(bot_id)
-    run = of_bot(Run, bot, run_id)
+    run = Run.objects.filter(pk=run_id, bot=bot).select_related("start_version").first()
+    if run is None:
+        raise Http404
     return _run_detail(request, bot, run, None)
 
 
 def _run_detail(request: OrganizationRequest, bot: Bot, run: Run, form: SettingsForm | None) -> HttpResponse:
-    living = run.state in Run.LIVING
-    if form is None and living and run.kind == Run.Kind.ONLINE:
+    living, online = run.state in Run.LIVING, run.kind == Run.Kind.ONLINE
+    if form is None and living and online:
         form = change_form(run)
-    rounds = list(run.rounds.select_related("version").order_by("-number")[:50])
+    rounds = list(run.rounds.select_related("version").order_by("-number")[:50]) if online else []
     report = rounds[0].report if rounds else {}
     context = bot_context(bot, "runs") | {
         "run": run,
         "rounds": rounds,
         "readings": report.get("watchdog", ()),
         "sections": reports.sections(report),
-        "canary": canaries.running(bot) if run.kind == Run.Kind.ONLINE else None,
+        "canary": canaries.running(bot) if online else None,
+        "sources": [] if online else run.sources.select_related("dataset"),
         "settings": settings_of(run),
-        "changes": reconfiguration.changes_of(run),
+        "changes": reconfiguration.changes_of(run) if online else [],
         "change_form": form,
-        "sample_sets": run.sample_sets.all()[:20],
         "may_pause": living and run.wish == Run.Wish.RUN,
         "may_resume": living and run.wish == Run.Wish.PAUSE,
         "may_stop": living and run.wish != Run.Wish.STOP,
     }
+    context |= shown_of(run, rounds[0].metrics if rounds else ())
     return render(request, "training/run_detail.html", context, status=400 if form and form.errors else 200)
 
 

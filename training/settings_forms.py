@@ -59,13 +59,14 @@ def settings_of(run: Run) -> list[tuple[str, str]]:
     """A run's settings by label, as its page lists them; those it does not name have their default."""
     values: Mapping[str, Any] = run.config
     return [
-        (each.setting.label, _with_unit(each, values[each.name]))
+        (each.setting.label, with_unit(each, values[each.name]))
         for each in described(KINDS[run.kind])
         if each.name in values and values[each.name] not in ({}, "")
     ]
 
 
-def _with_unit(each: Described, value: Any) -> str:
+def with_unit(each: Described, value: Any) -> str:
+    """A setting's value in words, as pages show it."""
     words = dict(each.setting.choices).get(value) if isinstance(value, str) else None
     return words or f"{shown(value)} {each.setting.unit}".strip()
 

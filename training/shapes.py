@@ -109,6 +109,18 @@ class DrawingSerializer(serializers.Serializer[Any]):
     repetition_penalty = serializers.FloatField(required=False)
     max_new_tokens = serializers.IntegerField(required=False)
     seed = serializers.IntegerField(required=False)
+    scores = serializers.BooleanField(required=False, help_text="Whether the critics judged the texts.")
+
+
+class ScoresSerializer(serializers.Serializer[Any]):
+    """What is thought of a text; what is missing is not known."""
+
+    predicted = serializers.FloatField(required=False, help_text="Expected reward, in standard units.")
+    predicted_sd = serializers.FloatField(required=False, help_text="How sure that is: one standard deviation.")
+    realism = serializers.FloatField(required=False, help_text="Probability that it passes for a person's.")
+    nearest_text = serializers.CharField(required=False, help_text="The closest text of the training.")
+    shared_run = serializers.IntegerField(required=False, help_text="Characters in a row that both share.")
+    notes = serializers.ListField(child=serializers.CharField(), help_text="Why something is not known.")
 
 
 class DrawnSerializer(serializers.Serializer[Any]):
@@ -121,6 +133,7 @@ class DrawnSerializer(serializers.Serializer[Any]):
     pieces = serializers.ListField(
         child=serializers.ListField(), help_text="[[what a token added, its log-probability], …]."
     )
+    scores = ScoresSerializer(required=False)
 
     class Meta:
         json_fields = {"pieces": {"type": "array", "items": {"type": "array", "items": PIECE}}}
@@ -175,6 +188,9 @@ class PreviewSerializer(serializers.Serializer[Any]):
     kept = serializers.IntegerField(required=False)
     dropped = serializers.DictField(
         child=serializers.IntegerField(), required=False, help_text="Filter → rows that it leaves out."
+    )
+    dropped_rows = serializers.DictField(
+        child=serializers.ListField(child=serializers.IntegerField()), required=False, help_text="The first of them."
     )
     problems = BrokenRowSerializer(many=True, required=False)
     problem_count = serializers.IntegerField(required=False)

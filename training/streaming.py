@@ -20,6 +20,7 @@ import redis.asyncio
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import connection
+from django.http import StreamingHttpResponse
 from rest_framework.utils.encoders import JSONEncoder
 
 from accounts.tenancy import tenant
@@ -101,6 +102,16 @@ def _shared(before: str, after: str) -> int:
         return len(before)
     pairs = zip(before, after, strict=False)
     return next((at for at, (old, new) in enumerate(pairs) if old != new), min(len(before), len(after)))
+
+
+def response(generation: Generation, shown: Callable[[Generation], dict[str, Any]]) -> StreamingHttpResponse:
+    """The answer that sends a request's texts as they are drawn; see `events`."""
+    watch(generation.pk)
+    found = events(generation.pk, generation.organization_id, shown)
+    answer = StreamingHttpResponse(found, content_type="text/event-stream")
+    answer["Cache-Control"] = "no-store"
+    answer["X-Accel-Buffering"] = "no"  # a proxy that collects would show nothing until the end
+    return answer
 
 
 async def events(

@@ -1,6 +1,18 @@
 from django.urls import path
 
-from training import model_views, pipeline_views, run_views, views
+from training import (
+    dataset_views,
+    home_views,
+    model_views,
+    pipeline_views,
+    playground_views,
+    run_pages,
+    run_views,
+    series_views,
+    share_views,
+    version_views,
+    views,
+)
 
 app_name = "training"
 BOT = "o/<slug:slug>/bots/<uuid:bot_id>/"
@@ -8,11 +20,17 @@ DATASET = BOT + "datasets/<uuid:dataset_id>/"
 RUN = BOT + "runs/<uuid:run_id>/"
 HARVEST = BOT + "harvests/<uuid:harvest_id>/"
 CANARY = BOT + "canaries/<uuid:canary_id>/"
+VERSION = BOT + "models/<uuid:version_id>/"
+TEXTS = BOT + "playground/<uuid:generation_id>/"
 urlpatterns = [
     path(BOT + "datasets/", views.dataset_list, name="datasets"),
     path(BOT + "datasets/upload/", views.dataset_upload, name="dataset-upload"),
     path(BOT + "datasets/card/", views.dataset_card, name="dataset-card"),
-    path(DATASET, views.dataset_detail, name="dataset-detail"),
+    path(DATASET, dataset_views.dataset_detail, name="dataset-detail"),
+    path(DATASET + "examples/", dataset_views.dataset_examples, name="dataset-examples"),
+    path(DATASET + "allow/", dataset_views.dataset_allow, name="dataset-allow"),
+    path(DATASET + "withdraw/", dataset_views.dataset_withdraw, name="dataset-withdraw"),
+    path(DATASET + "delete/", dataset_views.dataset_delete, name="dataset-delete"),
     path(DATASET + "preview/", views.dataset_preview, name="dataset-preview"),
     path(DATASET + "import/", views.dataset_import, name="dataset-import"),
     path(BOT + "harvests/", pipeline_views.harvest_list, name="harvests"),
@@ -30,14 +48,37 @@ urlpatterns = [
     path(RUN + "resume/", run_views.run_resume, name="run-resume"),
     path(RUN + "stop/", run_views.run_stop, name="run-stop"),
     path(RUN + "configure/", run_views.run_configure, name="run-configure"),
-    path(RUN + "series/", views.run_series, name="run-series"),
+    path(BOT + "runs/compare/", run_pages.run_compare, name="run-compare"),
+    path(RUN + "log/", run_pages.run_log, name="run-log"),
+    path(RUN + "samples/", run_pages.run_samples, name="run-samples"),
+    path(RUN + "pin/", run_pages.run_pin, name="run-pin"),
+    path(RUN + "csv/", series_views.run_csv, name="run-csv"),
+    path(RUN + "series/", series_views.run_series, name="run-series"),
     path(BOT + "models/", model_views.model_list, name="models"),
+    path(BOT + "models/compare/", version_views.model_compare, name="model-compare"),
+    path(BOT + "models/upload/", version_views.model_upload, name="model-upload"),
+    path(VERSION, version_views.model_detail, name="model-detail"),
+    path(VERSION + "tag/", version_views.model_tag, name="model-tag"),
+    path(VERSION + "download/", version_views.model_download, name="model-download"),
     path(BOT + "models/<uuid:version_id>/make-current/", model_views.model_make_current, name="model-make-current"),
     path(BOT + "models/<uuid:version_id>/try/", model_views.model_try, name="model-try"),
     path(CANARY + "end/", model_views.canary_end, name="canary-end"),
     path(CANARY + "promote/", model_views.canary_promote, name="canary-promote"),
     path(CANARY + "roll-back/", model_views.canary_roll_back, name="canary-roll-back"),
+    path(BOT + "playground/", playground_views.playground_page, name="playground"),
+    path(BOT + "playground/draw/", playground_views.playground_draw, name="playground-draw"),
+    path(TEXTS, playground_views.playground_texts, name="playground-texts"),
+    path(TEXTS + "events/", playground_views.playground_events, name="playground-events"),
+    path(TEXTS + "propose/", playground_views.playground_propose, name="playground-propose"),
+    path(BOT + "time-machine/", playground_views.time_machine, name="time-machine"),
+    path(BOT + "time-machine/start/", playground_views.time_machine_start, name="time-machine-start"),
+    path(BOT + "time-machine/<uuid:group>/", playground_views.time_machine_texts, name="time-machine-texts"),
+    path("o/<slug:slug>/sandbox-bot/", home_views.sandbox_bot, name="sandbox-bot"),
+    path(BOT + "share/", share_views.links, name="share-links"),
+    path(BOT + "share/<uuid:share_id>/revoke/", share_views.revoke, name="share-revoke"),
+    path("share/<str:signed>/", share_views.page, name="shared-page"),
+    path("share/<str:signed>/card.png", share_views.card, name="shared-card"),
     path(BOT + "lift/", views.lift_panel, name="lift-panel"),
     path(BOT + "samples/", views.samples_panel, name="samples-panel"),
-    path(BOT + "series/", views.bot_series, name="bot-series"),
+    path(BOT + "series/", series_views.bot_series, name="bot-series"),
 ]

@@ -18,6 +18,7 @@ from accounts.pagination import NewestFirst
 from accounts.problems import Conflict
 from accounts.streamed import Streamed, Zip, download
 from bots.models import Bot
+from bots.post_serializers import ReasonSerializer
 from training import model_archive, shapes
 from training.api import OfBot
 from training.artifacts import ArtifactError
@@ -172,11 +173,16 @@ class VersionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organizat
         answer = UploadedSerializer({"version": version, "first_text": first_text})
         return Response(answer.data, status=status.HTTP_201_CREATED)
 
-    @extend_schema(request=None)
+    @extend_schema(request=ReasonSerializer)
     @action(detail=True, methods=["post"], url_path="make-current")
     def make_current(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Let the bot speak with this version: promotes a new one, rolls back to an old one."""
-        return Response(self.get_serializer(versions.make_current(self.get_object().pk)).data)
+        """Let the bot speak with this version: promotes a new one, rolls back to an old one. What was rolled back says
+        so in its `report` (`rolled_back`: `to`, `reason`).
+        """
+        version = self.get_object()
+        data = ReasonSerializer(data=request.data)
+        data.is_valid(raise_exception=True)
+        return Response(self.get_serializer(versions.make_current(version.pk, data.validated_data["reason"])).data)
 
     @extend_schema(request=TagsSerializer)
     @action(detail=True, methods=["post"])

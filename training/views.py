@@ -9,17 +9,18 @@ from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.core.paginator import Page, Paginator
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpResponse, JsonResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
 from accounts.access import OrganizationRequest, organization_page
 from bots.models import Bot
 from bots.views import add_errors, bot_context, bot_or_404
-from training import queries
+from training import home, queries
+from training.dataset_statistics import statistics_of
 from training.forms import ColumnsForm, DatasetForm, FiltersForm
 from training.imports import FORMATS
-from training.models import Dataset, Run
+from training.models import Dataset
 from training.services import datasets
 
 PAGE = 50
@@ -90,13 +91,36 @@ def dataset_preview(request: OrganizationRequest, bot_id: UUID, dataset_id: UUID
     if "kept" in dataset.preview:
         label = FORMATS[dataset.format].label if dataset.format in FORMATS else dataset.format
         preview = dataset.preview | {"format": label, "columns": dataset.columns}
+    losses = left_out(preview)
     context = bot_context(bot, "datasets") | {
         "dataset": dataset,
         "preview": preview,
+        "losses": losses,
+        "lost": sum(each["rows"] for each in losses),
         "form": form if dataset.preview.get("columns_found") else None,
         "filters": filters.rows(preview.get("filters", [])),
     }
     return render(request, "training/dataset_preview.html", context)
+
+
+def left_out(preview: dict[str, Any]) -> list[dict[str, Any]]:
+    """What an import would leave out: why, how many rows, and the first of them with their texts where known."""
+    if not preview:
+        return []
+    rows = preview.get("dropped_rows", {})
+    found = [
+        {"why": reason.capitalize(), "rows": count, "examples": [{"row": row} for row in rows.get(reason, [])]}
+        for reason, count in preview["dropped"].items()
+    ]
+    found += [
+        {"why": report["label"], "rows": report["dropped"], "examples": report["examples"]}
+        for report in preview["filters"]
+        if report["dropped"]
+    ]
+    if preview["problem_count"]:
+        broken = [{"row": each["row"], "reason": each["reason"]} for each in preview["problems"][:3]]
+        found.append({"why": "Broken", "rows": preview["problem_count"], "examples": broken})
+    return sorted(found, key=lambda each: -each["rows"])
 
 
 @require_POST
@@ -114,38 +138,12 @@ def dataset_import(request: OrganizationRequest, bot_id: UUID, dataset_id: UUID)
 
 
 @organization_page("dataset_view")
-def dataset_detail(request: OrganizationRequest, bot_id: UUID, dataset_id: UUID) -> HttpResponse:
-    bot = bot_or_404(bot_id)
-    dataset = of_bot(Dataset, bot, dataset_id)
-    page, urls = page_of(request, dataset.examples.all())
-    facts = queries.dataset_facts(dataset)
-    statistics = [
-        ("with a score", facts["scored"]),
-        ("authors", facts["authors"]),
-        ("communities", facts["communities"]),
-    ]
-    statistics += [(name, facts[name]) for name in ("topics", "answers") if facts[name]]
-    if facts["median_length"] is not None:
-        statistics.append(("characters, median", round(facts["median_length"])))
-    if facts["mean"] is not None:
-        statistics.append(("mean score", round(facts["mean"], 1)))
-    if facts["first_at"]:
-        statistics += [("from", facts["first_at"].date()), ("to", facts["last_at"].date())]
-    context = (
-        bot_context(bot, "datasets")
-        | urls
-        | {"dataset": dataset, "examples": page.object_list, "statistics": statistics}
-    )
-    return render(request, "training/dataset_detail.html", context)
-
-
-@organization_page("dataset_view")
 def dataset_card(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
     bot = bot_or_404(bot_id)
     dataset = Dataset.objects.filter(bot=bot, state=Dataset.State.READY).first()
     shown = None
     if dataset is not None:
-        facts = queries.dataset_facts(dataset)
+        facts = statistics_of(dataset)
         shown = {
             "id": dataset.pk,
             "name": dataset.name,
@@ -163,7 +161,7 @@ def dataset_card(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
 @organization_page("run_view")
 def lift_panel(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
     bot = bot_or_404(bot_id)
-    return render(request, "training/_lift_panel.html", {"bot": bot} | queries.lift(bot))
+    return render(request, "training/_lift_panel.html", {"bot": bot} | home.verdict(bot, request.membership))
 
 
 @organization_page("run_view")
@@ -180,15 +178,3 @@ def samples_panel(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
             "texts": found.texts,
         }
     return render(request, "training/_samples.html", context)
-
-
-@organization_page("run_view")
-def bot_series(request: OrganizationRequest, bot_id: UUID) -> JsonResponse:
-    bot = bot_or_404(bot_id)
-    return JsonResponse({"runs": [queries.run_series(run) for run in queries.latest_runs(bot)]})
-
-
-@organization_page("run_view")
-def run_series(request: OrganizationRequest, bot_id: UUID, run_id: UUID) -> JsonResponse:
-    run = of_bot(Run, bot_or_404(bot_id), run_id)
-    return JsonResponse({"runs": [queries.run_series(run)]})

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable
 
 from bots.moderation.contract import VERDICTS, Finding, Rule, RuleContext, Verdict
 from bots.moderation.registry import RULES
 
-__all__ = ["RULES", "Finding", "Rule", "RuleContext", "Verdict", "moderate", "worst"]
+__all__ = ["RULES", "Check", "Finding", "Rule", "RuleContext", "Verdict", "judge", "moderate", "worst"]
 
 logger = logging.getLogger(__name__)
+Check = Callable[[str, RuleContext], Finding]
 
 
-def moderate(text: str, context: RuleContext) -> list[tuple[str, Finding]]:
-    """Every rule's finding by the rule's name, passes included. Never raises for a rule: one that fails has blocked."""
-    return [(name, _run(name, text, context)) for name in RULES]
+def moderate(text: str, context: RuleContext, *more: tuple[str, Check]) -> list[tuple[str, Finding]]:
+    """Every rule's finding by the rule's name, passes included; `more` are the installation's own. Never raises for a
+    rule: one that fails has blocked.
+    """
+    return judge(text, context, [*((name, kind.check) for name, kind in RULES.items()), *more])
+
+
+def judge(text: str, context: RuleContext, checks: Iterable[tuple[str, Check]]) -> list[tuple[str, Finding]]:
+    """The findings of these rules alone."""
+    return [(name, _run(name, check, text, context)) for name, check in checks]
 
 
 def worst(findings: list[tuple[str, Finding]]) -> Verdict:
@@ -22,9 +31,9 @@ def worst(findings: list[tuple[str, Finding]]) -> Verdict:
     return max((finding.verdict for _, finding in findings), key=VERDICTS.index, default="block")
 
 
-def _run(name: str, text: str, context: RuleContext) -> Finding:
+def _run(name: str, check: Check, text: str, context: RuleContext) -> Finding:
     try:
-        return RULES[name].load().check(text, context)
+        return check(text, context)
     except Exception as error:
         # The text stays out of the log: it may hold what must not be published.
         logger.warning("Moderation rule %s could not run: %s", name, type(error).__name__, exc_info=True)

@@ -30,9 +30,11 @@ class RuleContext:
 
     `count` measures the text as the platform does, against `max_length`. `earlier_texts` are the bot's own posts
     (`EarlierTexts`, where there are many).
-    `settings` are the bot's: `blocklist` and `patterns` (lists of texts), `links` and `mentions` (a verdict),
-    `longest_shared_run` (characters). `nearest_shared_run` is the longest run of characters shared with a training
-    text: 0 for what a person wrote, None if unknown.
+    `settings` are the bot's, or those of one rule of the installation: `blocklist`, `patterns`, `languages` (codes) and
+    `allowed_hosts` (lists of texts), `links` and `mentions` (a verdict), `most` and `longest_shared_run` (characters),
+    `likeness` and `toxicity` (of 1). `nearest_shared_run` is the longest run of characters shared with a training
+    text: 0 for what a person wrote, None if unknown. `measured_toxicity` is what a classifier of the hub said when the
+    text was written, 0 if none did.
     """
 
     max_length: int
@@ -40,6 +42,7 @@ class RuleContext:
     earlier_texts: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     nearest_shared_run: int | None = None
+    measured_toxicity: float = 0.0
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A setting that is a list of texts; empty when it is not set. Raises ValueError for anything else."""
@@ -47,6 +50,13 @@ class RuleContext:
         if isinstance(value, str) or not all(isinstance(item, str) for item in value):
             raise ValueError(f"the setting “{name}” is not a list of texts")
         return tuple(value)
+
+    def number(self, name: str, default: float) -> float:
+        """A setting that is a number. Raises ValueError for anything else."""
+        value = self.settings.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"the setting “{name}” is no number")
+        return value
 
     def verdict(self, name: str, default: Verdict) -> Verdict:
         """A setting that is a verdict. Raises ValueError for anything else."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from accounts import audit, clock, quotas
-from bots import live, scoring, slots
+from bots import live, sanctioned, schedule_words, scoring, slots
 from bots.models import Bot, Post, Schedule
 from bots.states import PostState
 from faces.models import Connection
@@ -126,7 +126,10 @@ def pause_bot(bot: Bot, reason: str = "") -> None:
 
 @transaction.atomic
 def resume_bot(bot: Bot) -> None:
-    """Undo a pause. Slots that passed meanwhile count as missed: their posts take later ones."""
+    """Undo a pause. Slots that passed meanwhile count as missed: their posts take later ones. Raises ValidationError
+    while the operator suspends the bot.
+    """
+    sanctioned.demand_no_suspension(bot)
     before = _paused(bot)
     bot.paused_at, bot.pause_reason = None, ""
     bot.save(update_fields=["paused_at", "pause_reason"])
@@ -154,10 +157,15 @@ def set_schedule(bot: Bot, schedule: Schedule | None = None, **rule: Any) -> Sch
     return schedule
 
 
-def preview_schedule(bot: Bot, schedule: Schedule | None = None, **rule: Any) -> list[datetime]:
-    """The next ten slots of a rule that is not kept; `schedule` is the one that it would change. Raises
-    ValidationError.
-    """
+class Preview(NamedTuple):
+    """The next ten slots of a rule, and the rule in words, "" where the slots say it best."""
+
+    times: list[datetime]
+    words: str
+
+
+def preview_schedule(bot: Bot, schedule: Schedule | None = None, **rule: Any) -> Preview:
+    """What a rule that is not kept means; `schedule` is the one that it would change. Raises ValidationError."""
     trial = Schedule(bot=bot, created_at=clock.now())
     if schedule is not None:
         for name in (*RULE, "quiet_from", "quiet_until"):
@@ -166,7 +174,7 @@ def preview_schedule(bot: Bot, schedule: Schedule | None = None, **rule: Any) ->
     for name, value in rule.items():
         setattr(trial, name, value)
     _check_rule(trial)
-    return slots.upcoming(trial, clock.now(), 10)
+    return Preview(slots.upcoming(trial, clock.now(), 10), schedule_words.in_words(trial))
 
 
 def _check_rule(schedule: Schedule) -> None:

@@ -23,7 +23,7 @@ from django.db.models.functions import Coalesce, Now
 
 from accounts import audit, clock, quotas, site
 from accounts.quotas import QuotaExceeded
-from bots import deadman, events, live, slots
+from bots import deadman, events, live, sanctioned, slots
 from bots.faults import point
 from bots.models import Post
 from bots.services import threads
@@ -128,7 +128,7 @@ def _read(post_id: UUID | str) -> Post:
 def _reason_to_hold(post: Post) -> tuple[str, Any] | None:
     """Why the post, which was just read, must not be sent now, and when to look again; None when it may."""
     soon = Now() + HELD
-    if told := site.paused():
+    if told := site.paused() or sanctioned.why_held(post):
         return told, soon
     if post.bot.paused_at:
         return "The bot is paused.", soon

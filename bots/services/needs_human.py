@@ -6,16 +6,11 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Max
-from django.urls import reverse
 
-from accounts import audit, clock, quotas
-from accounts.models import AuditEntry, Organization
-from accounts.services import tell_owners
-from accounts.tenancy import tenant
+from accounts import audit, quotas
+from accounts.notifications import settle
 from bots import events, live
 from bots.models import Post
 from bots.services import threads
@@ -23,8 +18,6 @@ from bots.services.posts import outgoing
 from bots.states import IllegalTransition, PostState
 from faces.contract import FaceError, Published
 
-MAIL_EVERY = timedelta(hours=1)
-TOLD = "organization.told_needs_human"
 CLOCK_SLACK = timedelta(minutes=5)
 LONGEST_ID = 300
 
@@ -123,32 +116,7 @@ def _done(post: Post, action: str, **told: object) -> Post:
     before = {"state": PostState.NEEDS_HUMAN}
     audit.record(action, post, before=before, after={"state": post.state, **told})
     events.moved(post, post.state, post.remote_url)
+    if not waiting():
+        settle(*events.NEEDS_HUMAN)
     live.tell(post.bot_id, {"type": "post", "post": str(post.pk), "state": post.state})
     return post
-
-
-def tell_all_owners() -> None:
-    """Mail the owners of organizations with posts that landed here since their last mail, at most once an hour."""
-    # everyone: the sweep finds the posts of all organizations, then enters each one's tenant.
-    landed = Post.everyone.filter(state=PostState.NEEDS_HUMAN).order_by().values("organization_id")
-    for row in landed.annotate(newest=Max("updated_at")):
-        with tenant(row["organization_id"]):
-            _tell(row["organization_id"], row["newest"])
-
-
-@transaction.atomic
-def _tell(organization_id: UUID, newest: object) -> None:
-    # One sweep per organization at a time: two of them would each send the mail.
-    organization = Organization.objects.select_for_update(no_key=True).get(pk=organization_id)
-    last = AuditEntry.objects.filter(action=TOLD).aggregate(last=Max("at"))["last"]
-    if last and (newest <= last or clock.now() - last < MAIL_EVERY):
-        return
-    count = waiting()
-    audit.record(TOLD, organization, after={"posts": count})
-    address = settings.PUBLIC_URL + reverse("bots:needs-human", args=[organization.slug])
-    tell_owners(
-        organization_id,
-        f"{count} post{'s' if count > 1 else ''} of {organization.name} must be looked at",
-        "It is not known whether they were published: the platform did not answer, and they were not found there. "
-        f"They are not sent again until somebody decides.\n\n{address}",
-    )

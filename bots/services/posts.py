@@ -14,10 +14,12 @@ from django.core.files.base import ContentFile
 from django.db import transaction
 
 from accounts import audit, clock, quotas
-from bots import events, live
+from bots import events, live, toxicity
 from bots.models import Bot, Decision, Post, PostImage, Verdict
 from bots.moderation import RuleContext, moderate
 from bots.moderation.earlier import EarlierTexts
+from bots.sanctioned import BY_POLICY, demands_review
+from bots.services import site_rules
 from bots.states import EDITABLE, UPCOMING, IllegalTransition, PostState, check
 from faces.contract import OutgoingImage, OutgoingPost
 from faces.keys import new_key
@@ -56,6 +58,7 @@ def propose_posts(bot: Bot, drafts: Sequence[Draft]) -> list[Post]:
         posts.append(_propose(bot, draft, earlier))
         earlier.add(draft.text)
     if posts:
+        events.waits_for_review(bot, posts)
         live.tell(bot.pk, {"type": "post", "post": str(posts[-1].pk), "state": posts[-1].state})
     return posts
 
@@ -79,7 +82,7 @@ def _propose(bot: Bot, draft: Draft, earlier: EarlierTexts) -> Post:
     verdicts = _verdicts(bot, post, earlier)
     post.state = _state_after_rules(bot, verdicts)
     if post.state == PostState.APPROVED:
-        _sign(post, "approval policy")
+        _sign(post, BY_POLICY)
     post.save()
     for verdict in verdicts:
         verdict.post = post
@@ -147,7 +150,12 @@ def earlier_texts(bot: Bot, besides: Post | None = None) -> EarlierTexts:
 
 def judged(bot: Bot, draft: Draft, earlier: EarlierTexts) -> list[Verdict]:
     """What the rules would say of a draft, were it proposed after these texts; nothing is stored."""
-    return _verdicts(bot, Post(text=draft.text, arm=draft.arm, provenance=draft.provenance), earlier)
+    return _verdicts(bot, _unsaved(draft), earlier)
+
+
+def _unsaved(draft: Draft) -> Post:
+    """As much of a draft's post as the rules look at."""
+    return Post(text=draft.text, arm=draft.arm, model_version_id=draft.model_version_id, provenance=draft.provenance)
 
 
 def blocked_by(bot: Bot, draft: Draft) -> str:
@@ -158,32 +166,41 @@ def blocked_by(bot: Bot, draft: Draft) -> str:
         check_draft(bot, OutgoingPost(draft.text, draft.images, draft.reply_to))
     except ValidationError as error:
         return " ".join(error.messages)
-    post = Post(text=draft.text, arm=draft.arm, provenance=draft.provenance)
-    found = _verdicts(bot, post, earlier_texts(bot))
+    found = _verdicts(bot, _unsaved(draft), earlier_texts(bot))
     return next((verdict.reason for verdict in found if verdict.value == Verdict.Value.BLOCK), "")
 
 
 def _verdicts(bot: Bot, post: Post, earlier: Sequence[str]) -> list[Verdict]:
+    context = context_of(bot, post, earlier)
+    return [
+        Verdict(rule=rule, value=finding.verdict, reason=finding.reason[:300])
+        for rule, finding in moderate(post.text, context, *site_rules.checks())
+    ]
+
+
+def context_of(bot: Bot, post: Post, earlier: Sequence[str]) -> RuleContext:
+    """What the rules may know besides a post's text."""
     face = bot.connection.face
-    context = RuleContext(
+    return RuleContext(
         max_length=face.capabilities.max_length,
         count=face.count,
         earlier_texts=earlier,
         settings={"blocklist": bot.blocklist},
-        # A person's own words are not memorised, whatever they resemble.
-        nearest_shared_run=0 if post.arm == Post.Arm.HUMAN else post.provenance.get("shared_run"),
+        # A person's own words are not memorised, whatever they resemble; those of a model that a person chose may be.
+        nearest_shared_run=post.provenance.get("shared_run") if _of_a_model(post) else 0,
+        measured_toxicity=toxicity.measured(post),
     )
-    return [
-        Verdict(rule=rule, value=finding.verdict, reason=finding.reason[:300])
-        for rule, finding in moderate(post.text, context)
-    ]
+
+
+def _of_a_model(post: Post) -> bool:
+    return post.arm != Post.Arm.HUMAN or post.model_version_id is not None
 
 
 def _state_after_rules(bot: Bot, verdicts: Sequence[Verdict]) -> PostState:
     values = {verdict.value for verdict in verdicts}
     if Verdict.Value.BLOCK in values:
         return PostState.BLOCKED
-    if Verdict.Value.FLAG in values or bot.approval == Bot.Approval.REVIEW:
+    if Verdict.Value.FLAG in values or bot.approval == Bot.Approval.REVIEW or demands_review(bot):
         return PostState.PENDING_REVIEW
     return PostState.APPROVED
 
@@ -239,11 +256,20 @@ def cancel_post(post_id: uuid.UUID | str) -> Post:
 
 
 @transaction.atomic
-def edit_post(post_id: uuid.UUID | str, text: str) -> Post:
-    """Change a post's text. The rules look at it again, and it needs approval again."""
+def edit_post(post_id: uuid.UUID | str, text: str, *, seen_sha256: str | None = None) -> Post:
+    """Change a post's text. The rules look at it again, and it needs approval again. `seen_sha256` is the payload that
+    the person saw; ValidationError when it has changed since.
+    """
     post = Post.locked(post_id)
+    if seen_sha256 and seen_sha256 != post.payload_sha256:
+        raise ValidationError(
+            "Somebody else changed this post after you opened it. It is shown as it is now, and your text is still in "
+            "the field: take over what you want, and save again."
+        )
     if post.state not in EDITABLE:
         raise IllegalTransition(post.state, PostState.PENDING_REVIEW)
+    if post.verdicts.filter(rule=site_rules.OPERATOR, value=Verdict.Value.BLOCK).exists():
+        raise ValidationError("The operator of this installation blocked this post. Write another one.")
     images = outgoing(post).images
     changed = OutgoingPost(text, images, post.reply_to)
     check_draft(post.bot, changed)

@@ -5,17 +5,18 @@ when nothing is left.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.urls import reverse
 
 from accounts import audit, clock
-from accounts.services import tell_owners
+from accounts.notifications import settle, tell
 from accounts.tenancy import tenant
 from bots import live
 from bots.models import Bot, Post, Schedule, Verdict
@@ -97,23 +98,16 @@ def set_order(bot: Bot, order: str) -> None:
     bot.queue_order = order
 
 
-def decide(
-    bot: Bot, chosen: Iterable[tuple[str, str]], choice: Literal["approve", "decline", "remove"]
-) -> tuple[int, int]:
-    """Approve, decline or remove several posts, given as (id, SHA-256 of the payload that the person saw). Returns how
-    many it was done to, and how many had changed meanwhile and were left.
+def remove(bot: Bot, chosen: Iterable[str]) -> tuple[int, int]:
+    """Withdraw several posts, given by their ids. Returns how many it was done to, and how many had moved on meanwhile
+    and were left.
     """
-    verbs: dict[str, Callable[[UUID | str, str], Any]] = {
-        "approve": lambda pk, seen: posts.approve_post(pk, seen_sha256=seen or None),
-        "decline": lambda pk, seen: posts.decline_post(pk),
-        "remove": lambda pk, seen: posts.cancel_post(pk),
-    }
     done = left = 0
-    for pk, seen in chosen:
+    for pk in chosen:
         try:
             if not Post.objects.filter(pk=pk, bot=bot).exists():  # also refuses what is no id
                 raise ValidationError("This post is not one of the bot's.")
-            verbs[choice](pk, seen)
+            posts.cancel_post(pk)
         except (ValidationError, IllegalTransition):
             left += 1
         else:
@@ -157,14 +151,15 @@ def preview_import(bot: Bot, content: bytes | str) -> list[Line]:
     """What importing these lines would do with each, without doing it. Raises ValidationError as `lines_of` does."""
     earlier, looked = posts.earlier_texts(bot), []
     for number, text in lines_of(content):
-        line = _look(bot, number, text, earlier)
+        line = look(bot, number, text, earlier)
         if not line.dropped:
             earlier.add(text)
         looked.append(line)
     return looked
 
 
-def _look(bot: Bot, number: int, text: str, earlier: EarlierTexts) -> Line:
+def look(bot: Bot, number: int, text: str, earlier: EarlierTexts) -> Line:
+    """What would become of this text, were it proposed after those."""
     draft = posts.Draft(text)
     try:
         posts.check_draft(bot, OutgoingPost(text))
@@ -187,12 +182,13 @@ def import_lines(bot: Bot, content: bytes | str, *, approve: bool = False) -> li
     kept = [line for line in preview_import(bot, content) if not line.dropped]
     made: list[Post] = []
     for first in range(0, len(kept), BATCH):
-        made += _add(bot, kept[first : first + BATCH], approve)
+        made += add(bot, kept[first : first + BATCH], approve)
     return made
 
 
 @transaction.atomic
-def _add(bot: Bot, lines: Sequence[Line], approve: bool) -> list[Post]:
+def add(bot: Bot, lines: Sequence[Line], approve: bool) -> list[Post]:
+    """Propose these lines as posts, one for each."""
     flagged = {line.text for line in lines if line.flagged}
     made = posts.propose_posts(bot, [posts.Draft(line.text, provenance={"imported": line.number}) for line in lines])
     if approve:
@@ -212,7 +208,12 @@ def notice_empty(waits: Q) -> int:
     active = Schedule.everyone.filter(bot=OuterRef("pk"), active=True)
     # everyone: as above.
     bots = Bot.everyone.annotate(coming=Exists(new.filter(state__in=COMING)))
-    bots.filter(coming=True, queue_empty_since__isnull=False).update(queue_empty_since=None)
+    for organization_id, bot_id in bots.filter(coming=True, queue_empty_since__isnull=False).values_list(
+        "organization_id", "pk"
+    ):
+        with tenant(organization_id):
+            Bot.objects.filter(pk=bot_id).update(queue_empty_since=None)
+            settle("queue.empty", f"bot {bot_id}")
     spoke = Exists(new.filter(state=PostState.PUBLISHED))
     empty = bots.filter(waits, Exists(active), spoke, coming=False, queue_empty_since=None, paused_at=None)
     told = 0
@@ -227,16 +228,18 @@ def _tell(bot_id: UUID) -> bool:
     """False: another sweep was faster."""
     if not Bot.objects.filter(pk=bot_id, queue_empty_since=None).update(queue_empty_since=clock.now()):
         return False
-    bot = Bot.objects.get(pk=bot_id)
+    bot = Bot.objects.select_related("organization").get(pk=bot_id)
     audit.record("queue.empty", bot)
     review = Post.objects.filter(bot=bot, state=PostState.PENDING_REVIEW, kind=Post.Kind.NEW).count()
     wait = f"{review} posts wait for somebody to review them. " if review else ""
     if review == 1:
         wait = "1 post waits for somebody to review it. "
-    tell_owners(
-        bot.organization_id,
+    tell(
+        "queue.empty",
         f"{bot} has nothing left to say",
+        reverse("bots:queue", args=[bot.organization.slug, bot.pk]),
         f"The queue of {bot} is empty: its next slots pass without a post. {wait}Write posts, import a file, or let "
-        "the bot write some ahead, under “Queue”. You are told again only after it was filled and ran empty once more.",
+        "the bot write some ahead. You are told again only after it was filled and ran empty once more.",
+        f"bot {bot.pk}",
     )
     return True

@@ -14,7 +14,7 @@ from accounts.doorbell import ring
 from accounts.tenancy import tenant
 from bots.faults import point
 from bots.models import Post
-from bots.services import needs_human, threads
+from bots.services import threads
 from bots.services.delivery import LEASE, QUIESCENCE, book_published, settle
 from bots.services.posts import outgoing
 from bots.states import PostState
@@ -49,7 +49,6 @@ def recover_posts() -> int:
                 handled += bells.ring(post) if post.state == PostState.QUEUED else _recover(post)
             except Exception:  # one row that cannot be settled must not keep the others waiting
                 log.exception("post %s: could not be recovered", post.pk)
-    needs_human.tell_all_owners()
     return handled
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Coalesce, Now
 
 from accounts import audit, clock, site
@@ -42,6 +42,8 @@ SENT = Q(answer__state__in=[state for state in LIVING if state not in (PostState
 PROPOSED = Q(answer__state__in=LIVING)
 PROMISED = PROPOSED | Q(state=Incoming.State.CHOSEN)
 """What counts against the caps when a post is chosen: also those that were chosen before it."""
+GIVEN_AT = Coalesce("answer__published_at", "answer__approved_at", "answer__created_at", "seen_at")
+"""The moment at which an answer counts."""
 
 
 def rules_of(bot: Bot) -> ReplyRules:
@@ -124,16 +126,30 @@ def may_read(connection: Connection, *remote_ids: str) -> None:
 def taken(incoming: Incoming, counted: Q) -> Taken:
     """How many of the bot's other answers, of those that `counted` names, count against the caps for this one."""
     now = clock.now()
-    others = (
-        Incoming.objects.filter(counted, bot=incoming.bot_id)
-        .exclude(pk=incoming.pk)
-        .annotate(when=Coalesce("answer__published_at", "answer__approved_at", "answer__created_at", "seen_at"))
-    )
+    others = Incoming.objects.filter(counted, bot=incoming.bot_id).exclude(pk=incoming.pk).annotate(when=GIVEN_AT)
     return Taken(
         thread=others.filter(root_id=incoming.root_id).count(),
         author=others.filter(author__iexact=incoming.author, when__gt=now - timedelta(hours=24)).count(),
         hour=others.filter(when__gt=now - timedelta(hours=1)).count(),
     )
+
+
+class Used(NamedTuple):
+    """Answers of a bot that were given, or are promised, in the last hour and in the last 24."""
+
+    hour: int
+    day: int
+
+
+def used(bot: Bot) -> Used:
+    """How much of its caps the bot has used, counted among what it saw in the last week."""
+    now = clock.now()
+    recent = Incoming.objects.filter(PROMISED, bot=bot, seen_at__gt=now - timedelta(days=7)).annotate(when=GIVEN_AT)
+    found = recent.aggregate(
+        hour=Count("pk", filter=Q(when__gt=now - timedelta(hours=1))),
+        day=Count("pk", filter=Q(when__gt=now - timedelta(hours=24))),
+    )
+    return Used(**found)
 
 
 def claim(incoming_id: UUID | str) -> Incoming | None:
@@ -267,7 +283,7 @@ def propose(
     for position, candidate in enumerate(ranked):
         verdict = candidate.objection or problem
         if not verdict and post is not None:
-            verdict = "Another one promised more."
+            verdict = reply_choice.BEATEN
         if not verdict:
             draft = _draft(incoming, candidate, ranked[position + 1 :], version_id, provenance)
             verdict = posts.blocked_by(incoming.bot, draft)

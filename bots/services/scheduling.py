@@ -58,6 +58,11 @@ def fill_slots(bot: Bot) -> int:
     return given
 
 
+def next_free_slot(bot: Bot) -> datetime | None:
+    """The slot that the next post would get; None when none is free in the next 48 hours."""
+    return next((slot for slot, _ in _free_slots(bot)), None)
+
+
 def _free_slots(bot: Bot) -> Iterator[tuple[datetime, Schedule]]:
     """The bot's free slots of the next 48 hours, soonest first, within its daily cap."""
     now = clock.now()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -141,7 +142,7 @@ def _book_reading(post: Post, reading: Reading | None, now: datetime, speed: flo
         return
     age = max(0.0, (now - post.published_at).total_seconds() * speed)
     ages = post.bot.reading_ages
-    passed = max((number for number, minutes in enumerate(ages) if minutes * 60 <= age + 1), default=0)
+    passed = passed_age(ages, age)
     observation, created = ScoreObservation.objects.get_or_create(
         post=post,
         number=passed,
@@ -160,6 +161,11 @@ def _book_reading(post: Post, reading: Reading | None, now: datetime, speed: flo
     Post.objects.filter(pk=post.pk).update(readings_due=following, next_reading_at=next_at)
 
 
+def passed_age(ages: Sequence[int], age_seconds: float) -> int:
+    """Which of a bot's reading ages (minutes) a post of this age passed last, as its place; 0 before the first, too."""
+    return max((number for number, minutes in enumerate(ages) if minutes * 60 <= age_seconds + 1), default=0)
+
+
 def _book_gone(post: Post) -> None:
     """The post is gone from the platform: what was read stays, nothing more will come."""
     post.next_reading_at = None
@@ -174,7 +180,6 @@ def give_reward(bot: Bot, post: Post, observation: ScoreObservation) -> Reward |
     The post's provenance notes under “reward” what went into it besides the observation, or why it is missing.
     """
     curve, harm = maturation.curve_for(bot), toxicity.of(post)
-    share = curve.share(observation.age_seconds)
     try:
         value = scoring.evaluate(
             bot.score_formula,
@@ -194,16 +199,21 @@ def give_reward(bot: Bot, post: Post, observation: ScoreObservation) -> Reward |
         post=post,
         defaults={"observation": observation, "value": value, "formula": bot.score_formula, "computed_at": clock.now()},
     )
-    _note(
-        post,
-        half_life=curve.half_life,
-        shape=curve.shape,
-        curve_posts=curve.posts,
-        share=share,
-        noise=maturation.noise(observation.metrics, share),
-        toxicity=harm,
-    )
+    _note(post, **ingredients(observation, curve, harm))
     return reward
+
+
+def ingredients(observation: ScoreObservation, curve: scoring.Curve, harm: float) -> dict[str, float]:
+    """What went into a reward besides the observation, as the post's provenance keeps it."""
+    share = curve.share(observation.age_seconds)
+    return {
+        "half_life": curve.half_life,
+        "shape": curve.shape,
+        "curve_posts": curve.posts,
+        "share": share,
+        "noise": maturation.noise(observation.metrics, share),
+        "toxicity": harm,
+    }
 
 
 def _note(post: Post, **reward: Any) -> None:

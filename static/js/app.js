@@ -25,6 +25,9 @@
   };
   window.Kilroy = Object.assign(window.Kilroy ?? {}, { toast });
 
+  // What refreshes itself beside the page, like the bell, says nothing of its own troubles.
+  const quiet = (event) => Boolean(event.detail.requestConfig?.elt?.closest("[data-quiet]"));
+
   const refused = {
     403: "Your role does not allow this, or this page is too old. Reload the page and try again.",
     404: "This no longer exists. Reload the page.",
@@ -33,6 +36,7 @@
   };
   document.addEventListener("htmx:responseError", (event) => {
     const status = event.detail.xhr.status;
+    if (quiet(event)) return;
     if (event.detail.requestConfig?.verb === "get") {
       toast(`A part of this page could not be refreshed (${status}). Reload the page if it stays that way.`);
       return;
@@ -51,8 +55,16 @@
     if (!signIn || !answered || location.pathname === signIn) return;
     if (new URL(answered, location.href).pathname !== signIn) return;
     event.detail.shouldSwap = false;
+    if (quiet(event)) return;
     location.assign(`${signIn}?next=${encodeURIComponent(location.pathname + location.search)}`);
   });
+
+  // Tabs that do not fit are a strip: the current one comes into sight.
+  for (const current of document.querySelectorAll(".tabs [aria-current]")) {
+    const strip = current.closest(".tabs");
+    const [box, place] = [strip.getBoundingClientRect(), current.getBoundingClientRect()];
+    strip.scrollLeft += place.left - box.left - (box.width - place.width) / 2;
+  }
 
   document.addEventListener("click", (event) => {
     const dismiss = event.target.closest("[data-dismiss]");
@@ -101,47 +113,6 @@
     }
   };
 
-  // Sparklines of the organization's home: reward per round against the frozen baseline, or held-out loss before that.
-  const points = (runs, kind, name) => {
-    const run = runs.filter((r) => r.kind === kind && r.metrics?.[name]?.length).at(-1);
-    return run ? run.metrics[name] : [];
-  };
-  const path = (series, box) => {
-    const sx = (x) => (100 * (x - box.x0)) / (box.x1 - box.x0 || 1);
-    const sy = (y) => 52 - (48 * (y - box.y0)) / (box.y1 - box.y0 || 1);
-    return series.map(([x, y], i) => `${i ? "L" : "M"}${sx(x).toFixed(2)} ${sy(y).toFixed(2)}`).join("");
-  };
-  const drawSparkline = async (holder) => {
-    const answer = await fetch(holder.dataset.sparkline, { headers: { Accept: "application/json" } });
-    if (!answer.ok) return;
-    const { runs = [] } = await answer.json();
-    const rewards = points(runs, "online", "reward_mean");
-    const main = rewards.length > 1 ? rewards : points(runs, "offline", "heldout_loss");
-    const rest = rewards.length > 1 ? points(runs, "online", "baseline_mean") : [];
-    if (main.length < 2) return;
-    const all = [...main, ...rest];
-    const box = {
-      x0: Math.min(...all.map((p) => p[0])),
-      x1: Math.max(...all.map((p) => p[0])),
-      y0: Math.min(...all.map((p) => p[1])),
-      y1: Math.max(...all.map((p) => p[1])),
-    };
-    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    svg.setAttribute("viewBox", "0 0 100 56");
-    svg.setAttribute("preserveAspectRatio", "none");
-    svg.setAttribute("role", "img");
-    const what = rewards.length > 1 ? `Mean reward over ${rewards.length} rounds` : "Held-out loss while fine-tuning";
-    svg.setAttribute("aria-label", `${what}: from ${main[0][1].toFixed(2)} to ${main.at(-1)[1].toFixed(2)}`);
-    for (const [series, kind] of [[rest, "rest"], [main, "line"]]) {
-      if (!series.length) continue;
-      const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
-      line.setAttribute("class", kind);
-      line.setAttribute("d", path(series, box));
-      svg.append(line);
-    }
-    holder.replaceChildren(svg);
-  };
-
   // Times come in UTC and are shown in the reader's zone; the original stays in the tooltip. [data-zone] is left alone.
   const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const localize = (root) => {
@@ -182,7 +153,6 @@
     opened = [];
   });
 
-  for (const holder of document.querySelectorAll("[data-sparkline]")) drawSparkline(holder).catch(() => {});
   drawIntervals(document);
   document.addEventListener("htmx:afterSettle", (event) => drawIntervals(event.detail.target.parentElement ?? document));
 })();

@@ -1,5 +1,5 @@
-/* Live length of a post, counted by the server as the post's platform counts it, and alt text that is asked for once
-   there is an image. */
+/* Live length of a post, counted by the server as the post's platform counts it; alt text that is asked for once there
+   is an image; the time field beside its choice; and a draft that survives a reload. */
 (() => {
   "use strict";
   const PAUSE = 250; // milliseconds without a key before the server is asked
@@ -29,6 +29,63 @@
     holder.hidden = !file.files.length;
     alt.required = file.files.length > 0;
   };
+
+  const showTime = (form) => {
+    const field = form.querySelector("[data-when]");
+    if (field) field.hidden = form.elements.when.value !== field.dataset.when;
+  };
+
+  // The image itself is not sent back by the server: the preview shows it from the file that was chosen.
+  const showImage = () => {
+    const place = document.querySelector("[data-preview-image]");
+    const file = document.getElementById("compose-image")?.files[0];
+    if (!place || !file) return;
+    const reader = new FileReader();
+    reader.addEventListener("load", () => {
+      const image = document.createElement("img");
+      image.src = reader.result;
+      image.alt = document.getElementById("compose-alt").value;
+      place.replaceChildren(image);
+    });
+    reader.readAsDataURL(file);
+  };
+
+  /* drafts: kept in this tab until they were added */
+  const kept = (form) => [...form.elements].filter((field) => /^(text|alt_text|thread|when|at)$/.test(field.name));
+  const save = (form) => {
+    const values = kept(form).filter((field) => field.type !== "radio" || field.checked).map((field) => [field.name, field.value]);
+    sessionStorage.setItem(form.dataset.draft, JSON.stringify({ values, sent: false }));
+  };
+  const restore = (form) => {
+    const { values = [], sent } = JSON.parse(sessionStorage.getItem(form.dataset.draft) ?? "{}");
+    const answered = "answered" in form.dataset; // the server's page has the fields, and what was wrong
+    if (sent && !answered) sessionStorage.removeItem(form.dataset.draft);
+    if (sent || answered) return;
+    const places = {};
+    for (const [name, value] of values) {
+      const at = (places[name] = (places[name] ?? -1) + 1);
+      const fields = kept(form).filter((field) => field.name === name);
+      if (fields[0]?.type === "radio") {
+        if (!new URLSearchParams(location.search).has("at")) for (const field of fields) field.checked = field.value === value;
+      } else if (fields[at] && !fields[at].value) {
+        fields[at].value = value;
+        if (name === "thread" && value) fields[at].closest("details")?.setAttribute("open", "");
+      }
+    }
+  };
+  for (const form of document.querySelectorAll("form[data-draft]")) {
+    restore(form);
+    if (form.elements.when) showTime(form);
+    form.addEventListener("input", () => save(form));
+    form.addEventListener("change", () => form.elements.when && showTime(form));
+    form.addEventListener("submit", (event) => {
+      if (event.submitter?.hasAttribute("formaction")) return; // a preview
+      save(form);
+      const draft = JSON.parse(sessionStorage.getItem(form.dataset.draft));
+      sessionStorage.setItem(form.dataset.draft, JSON.stringify({ ...draft, sent: true }));
+    });
+  }
+  document.addEventListener("htmx:afterSettle", (event) => event.detail.target.id === "preview" && showImage());
 
   const start = (root) => {
     root.querySelectorAll("input[type=file][data-alt]").forEach(askForAltText);

@@ -15,10 +15,11 @@
   const LONGEST_WAIT_MS = 15000;
   const PING_MS = 25000;
   const SILENCE_MS = 60000; // no answer to two pings: the connection is dead, whatever the browser thinks
+  const AWAY_MS = 3000; // shorter breaks are nobody's news
   const LONGEST_SINCE_S = 300;
   const REFUSED = new Set([4401, 4403, 4404]); // signed out, not allowed, gone: trying again cannot help
   const GONE = new Set(["not_found", "forbidden"]);
-  const FRAGMENT_EVENTS = ["post", "run", "round", "samples", "bot", "dataset", "version"];
+  const FRAGMENT_EVENTS = ["post", "run", "round", "samples", "run_event", "bot", "dataset", "version", "reply", "canary", "generation"];
   const WORDS = { open: "Live", waiting: "Reconnecting…", closed: "Not live" };
 
   const emit = (name, detail) => document.body.dispatchEvent(new CustomEvent(name, { detail, bubbles: true }));
@@ -36,8 +37,20 @@
   };
 
   let shown = "waiting";
+  let awayTimer;
+  const sayAway = (text) => {
+    const away = document.getElementById("away");
+    if (away && away.textContent !== text) away.textContent = text;
+  };
   const show = (status) => {
     shown = status;
+    if (status === "waiting") {
+      awayTimer ??= setTimeout(() => sayAway(WORDS.waiting), AWAY_MS);
+    } else {
+      clearTimeout(awayTimer);
+      awayTimer = undefined;
+      sayAway(status === "closed" ? "This page is no longer live. Reload it to see what is new." : "");
+    }
     for (const badge of document.querySelectorAll("[data-live-status]")) {
       badge.dataset.status = status;
       badge.textContent = WORDS[status];
@@ -58,6 +71,7 @@
   let sequence = null; // how far this page has heard
   let failures = 0;
   let over = false; // the page is left, or may not watch
+  let retry; // the next try's timer, while there is no connection
 
   // The first time: from when the page was asked for, so that nothing falls between its rows and this connection.
   const subscription = () => {
@@ -98,6 +112,7 @@
   };
 
   const connect = () => {
+    retry = undefined;
     const socket = new WebSocket(address());
     let heardAt = performance.now();
     const beat = setInterval(() => {
@@ -124,10 +139,15 @@
       show("waiting");
       const wait = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** failures);
       failures += 1;
-      setTimeout(connect, wait * (0.75 + Math.random() / 2)); // spread, so that a restarted server is not met by everybody at once
+      retry = setTimeout(connect, wait * (0.75 + Math.random() / 2)); // spread, so that a restarted server is not met by everybody at once
     });
   };
 
+  addEventListener("online", () => {
+    if (retry === undefined || over) return;
+    clearTimeout(retry);
+    connect();
+  });
   addEventListener("pagehide", () => {
     over = true;
   });

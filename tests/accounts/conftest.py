@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
+from accounts.models import User
 from accounts.tenancy import tenant
 from tests.accounts.webhook_receiver import Receiver, receiver
-from tests.factories import World, make_world
+from tests.factories import World, make_member, make_user, make_world
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +48,9 @@ def acme(world: World) -> Iterator[World]:
     """Within Acme's tenant."""
     with tenant(world.acme.pk):
         yield world
+
+
+@pytest.fixture
+def ada(acme: World) -> User:
+    """An admin of Acme, beside Alice, who owns it."""
+    return make_member(acme.acme, "admin", make_user("ada@kilroy.example")).user

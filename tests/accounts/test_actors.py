@@ -198,7 +198,7 @@ def _operators(world: World, made: Everything) -> list[str]:
         if route.pattern.startswith(OPERATOR):
             kind = "/".join(route.pattern.split("/")[1:3])
             url = route.url("", _Row(kinds.get(kind, 1)))
-            found.append(url.replace("(accounts|bots|auth|axes)", "accounts"))
+            found.append(url.replace("(accounts|bots|auth|axes|training)", "accounts"))
     return found
 
 

@@ -21,11 +21,12 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts import audit, clock, export_archive, exporting, exports, vault
-from accounts.models import AuditEntry, Export
+from accounts.models import AuditEntry, Export, Notification
 from accounts.tenancy import tenant
 from tests.accounts.exported import SECRET, entries, export, fill, manifest, rows
 from tests.everything import Everything
 from tests.factories import World, client_of, make_bot, make_dataset
+from tests.telling import mailed
 from training.models import Example
 
 HARMLESS = {
@@ -252,13 +253,16 @@ def test_a_link_that_is_changed_old_or_of_a_deleted_export_is_none(
     assert client.get(link).status_code == 404
 
 
-def test_the_link_is_mailed_to_the_owner_who_asked(
+def test_the_owner_who_asked_is_told_without_the_link_itself(
     world: World, one_transaction: None, django_capture_on_commit_callbacks: Any
 ) -> None:
     with audit.acting(audit.Actor(world.alice.email, world.alice)), django_capture_on_commit_callbacks(execute=True):
         export(world.acme.pk)
-    assert [message.to for message in mail.outbox] == [["alice@kilroy.example"]]
-    assert _link(world).split(":")[0] in mail.outbox[0].body
+    with tenant(world.acme.pk):
+        assert mailed() == ["Kilroy: Your export is ready"]
+        assert Notification.objects.get().path == "/o/acme/settings/exports/"
+    assert mail.outbox[0].to == ["alice@kilroy.example"]
+    assert "/exports/" not in mail.outbox[0].body  # whoever has that link downloads everything, without signing in
 
 
 def test_after_a_day_the_file_goes_and_the_record_stays(

@@ -61,7 +61,7 @@ def test_the_page_is_walked_both_ways(world: World, alice: Client, monkeypatch: 
         while True:
             page = audit_log.page(found, cursor, size=5)
             pages.append(page)
-            seen += [line.after["description"] for line in page.lines]
+            seen += [line.after["description"] for line in page.rows]
             if page.older is None:
                 break
             cursor = audit_log.parsed_cursor(str(page.older))
@@ -69,7 +69,7 @@ def test_the_page_is_walked_both_ways(world: World, alice: Client, monkeypatch: 
         assert [page.newer is None for page in pages] == [True, False, False]
         assert pages[2].newer is not None
         back = audit_log.page(found, pages[2].newer, size=5)
-        assert back.lines == pages[1].lines
+        assert back.rows == pages[1].rows
         assert back.newer is not None
         assert audit_log.page(found, back.newer, size=5) == pages[0]
 

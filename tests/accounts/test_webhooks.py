@@ -26,6 +26,7 @@ from accounts.webhook_sending import PATIENCE, signature, take_turn
 from kilroy_site.celery import app
 from tests.accounts.webhook_receiver import Receiver, verified
 from tests.factories import World, make_user
+from tests.telling import mailed
 
 POST = {"post": "3f0d6a3e-58a7-4d53-8a43-2f9f6a2b7c11", "state": "published"}
 PENDING, DELIVERED, FAILED = WebhookDelivery.State
@@ -162,6 +163,7 @@ def test_the_doorbell_rings_once_the_message_is_committed(
         webhooks.emit("post.published", POST)
         assert rung == []
     assert rung == [("accounts.tasks.send_webhook", [str(acme.acme.pk), str(webhook.pk)])]
+    app.loader.import_default_modules()
     assert rung[0][0] in app.tasks
 
 
@@ -198,7 +200,8 @@ def test_410_switches_a_webhook_off(acme: World, at: Receiver, django_capture_on
     webhook.refresh_from_db()
     assert (webhook.active, "410" in webhook.disabled_reason) == (False, True)
     assert set(WebhookDelivery.objects.values_list("state", "next_attempt_at")) == {(FAILED, None)}
-    assert [letter.to for letter in mail.outbox] == [["alice@kilroy.example"]]
+    assert mailed() == ["Kilroy: A webhook was switched off"]
+    assert mail.outbox[0].to == ["alice@kilroy.example"]
     assert webhook.url in mail.outbox[0].body
     assert AuditEntry.objects.get(action="webhook.disable").after["active"] is False
     assert take_turn(webhook.pk) == 0
@@ -217,7 +220,7 @@ def test_a_webhook_that_fails_for_days_is_switched_off_and_the_owners_are_told(
             take_turn(webhook.pk)
     webhook.refresh_from_db()
     assert (webhook.active, webhook.disabled_reason) == (False, "nothing has arrived for 5 days.")
-    assert len(mail.outbox) == 1
+    assert len(mailed()) == 1
     again = webhooks.change_webhook(webhook.pk, active=True)
     assert (again.active, again.failing_since, again.disabled_reason) == (True, None, "")
 

@@ -19,7 +19,7 @@ FREE = {
     "SettingsSchema.offline", "SettingsSchema.online", "Version.metrics", "Version.report", "WebhookMessage.data",
 }  # fmt: skip
 """Objects whose content is another's affair: of the platform, the algorithm, or the row that changed."""
-ANYTHING = {"Change.before", "Change.after"}
+ANYTHING = {"Change.before", "Change.after", "Difference.here", "Difference.there"}
 """Values of a setting, whichever type it has."""
 
 
@@ -102,6 +102,7 @@ def test_streams_and_files_say_what_they_are() -> None:
         "images_file": {"image/*"},
         "models_download": {"application/zip"},
         "posts_csv": {"text/csv"},
+        "runs_csv": {"text/csv"},
     }
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
+from accounts import clock
 from accounts.tenancy import tenant
 from bots import maturation
 from bots.maturation import Pair
@@ -136,6 +137,24 @@ def test_the_curve_stays_until_there_are_a_quarter_more_readings(bot: Bot) -> No
         assert maturation.curve_for(bot) == before
     make_observation(slow[1], 1, age_seconds=86_400, metrics={"likes": 90})
     assert maturation.curve_for(bot).share(900) < before.share(900)
+
+
+def test_with_many_readings_the_curve_is_that_of_the_newest_before_today(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maturation, "MANY_READINGS", 8)
+    monkeypatch.setattr(maturation, "MOST_READINGS", 8)
+    start = datetime(2026, 5, 4, 12, tzinfo=UTC)
+    for likes, days in ((29, -9), (1, -1), (29, 0)):  # quick, slow, quick
+        for _ in range(4):
+            post = make_post(bot, "published")
+            at = start + timedelta(days=days)
+            make_observation(post, 0, age_seconds=7200, metrics={"likes": likes}, observed_at=at)
+            make_observation(post, 1, age_seconds=86_400, metrics={"likes": 30}, observed_at=at)
+    with clock.simulated(start) as time:
+        assert maturation.curve_for(bot).half_life > PRIOR.half_life
+        time.advance(timedelta(days=1))
+        assert maturation.curve_for(bot).half_life < PRIOR.half_life
 
 
 def test_logarithms_of_early_readings_are_right_on_average_once_the_curve_is_known() -> None:

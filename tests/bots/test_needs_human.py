@@ -11,14 +11,15 @@ from django.core import mail
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from accounts.models import AuditEntry
+from accounts.models import AuditEntry, Notification
 from accounts.tenancy import tenant
 from bots.models import Bot, Post
-from bots.services import delivery, needs_human, recovery
+from bots.services import delivery, needs_human
 from bots.states import IllegalTransition, PostState
 from faces.contract import Face, FaceError, Published, RemotePost
 from tests.factories import World, client_of, make_bot, make_connection, make_member, make_post, make_user
 from tests.fake_platform import FakePlatform
+from tests.telling import mailed
 
 AT = timezone.now() - timedelta(hours=2)
 PAGE = "/o/acme/needs-human/"
@@ -137,30 +138,27 @@ def test_the_api_decides(world: World, bot: Bot, post: Post) -> None:
     assert alice.post(f"{base}{other.pk}/give-up/").json()["state"] == "cancelled"
 
 
-def _sweep(capture: Any) -> int:
-    mail.outbox.clear()
-    with capture(execute=True):
-        recovery.recover_posts()
-    return len(mail.outbox)
+def _land(bot: Bot) -> Post:
+    """A post that nobody could find, from the moment on that this is known."""
+    post = make_post(bot, "unknown", sent_at=AT, absences=1, looked_for_at=AT)
+    assert delivery.settle(post, PostState.UNKNOWN, PostState.NEEDS_HUMAN, last_error="Looked for twice.")
+    return post
 
 
-def test_owners_are_told_once_an_hour_of_what_is_new(
-    world: World,
-    bot: Bot,
-    post: Post,
-    django_capture_on_commit_callbacks: Any,
-    monkeypatch: pytest.MonkeyPatch,
+def test_those_who_may_decide_are_told_once_of_however_many_there_are(
+    world: World, bot: Bot, without_keys: type[Face]
 ) -> None:
-    make_member(world.acme, "admin", make_user("ada@kilroy.example"))
-    capture = django_capture_on_commit_callbacks
-    assert _sweep(capture) == 2
-    assert sorted(letter.to[0] for letter in mail.outbox) == ["ada@kilroy.example", "alice@kilroy.example"]
-    assert "1 post of Acme must be looked at" in mail.outbox[0].subject
-    assert PAGE in mail.outbox[0].body
-    assert _sweep(capture) == 0
-    make_post(bot, "needs_human")
-    assert _sweep(capture) == 0  # within the hour
-    monkeypatch.setattr(needs_human, "MAIL_EVERY", timedelta(0))
-    assert _sweep(capture) == 2
-    assert "2 posts of Acme" in mail.outbox[0].subject
-    assert _sweep(capture) == 0  # nothing new
+    make_member(world.acme, "moderator", make_user("mo@kilroy.example"))
+    first = _land(bot)
+    assert mailed() == ["Kilroy: 1 post must be looked at"] * 2
+    assert sorted(letter.to[0] for letter in mail.outbox) == ["alice@kilroy.example", "mo@kilroy.example"]
+    second = _land(bot)
+    assert len(mailed()) == 2
+    row = Notification.objects.get(user=world.alice)
+    assert (row.title, row.path, row.read_at) == ("2 posts must be looked at", PAGE, None)
+    needs_human.give_up(first.pk)
+    assert Notification.objects.filter(read_at=None).count() == 2
+    needs_human.give_up(second.pk)
+    assert not Notification.objects.filter(read_at=None).exists()  # there is nothing left to look at
+    _land(bot)
+    assert len(mailed()) == 4

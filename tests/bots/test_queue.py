@@ -17,6 +17,7 @@ from accounts.tenancy import tenant
 from bots.models import Bot, Post
 from bots.services import posts, queue, scheduling
 from tests.factories import World, make_bot, make_post, make_schedule
+from tests.telling import mailed
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = START + timedelta(days=1)
@@ -116,19 +117,15 @@ def test_a_random_order_is_a_draw_and_every_post_is_drawn_once(bot: Bot) -> None
         queue.set_order(bot, "backwards")
 
 
-def test_several_are_decided_at_once_and_what_changed_meanwhile_is_left(bot: Bot) -> None:
-    first, second, third = (make_post(bot, "pending_review", f"Text {n} of the seas") for n in range(3))
-    seen = [(str(post.pk), post.payload_sha256) for post in (first, second, third)]
-    posts.edit_post(second.pk, "Something else entirely")
-    stranger = make_post(make_bot(), "pending_review")
-    chosen = [*seen[:2], (str(stranger.pk), ""), ("no id", "")]
-    assert queue.decide(bot, chosen, "approve") == (1, 3)
-    assert queue.decide(bot, seen[2:], "decline") == (1, 0)
-    assert queue.decide(bot, seen[:2], "remove") == (2, 0)
-    assert queue.decide(bot, seen[:2], "remove") == (0, 2)
+def test_several_are_removed_at_once_and_what_moved_on_meanwhile_is_left(bot: Bot) -> None:
+    first, second, sent = make_post(bot, "approved"), make_post(bot, "scheduled"), make_post(bot, "published")
+    stranger = make_post(make_bot(), "approved")
+    chosen = [str(post.pk) for post in (first, second, sent, stranger)]
+    assert queue.remove(bot, [*chosen, "no id"]) == (2, 3)
+    assert queue.remove(bot, chosen[:2]) == (0, 2)
     states = {post.pk: post.state for post in Post.objects.all()}
-    assert [states[post.pk] for post in (first, second, third, stranger)] == [
-        "cancelled", "cancelled", "declined", "pending_review",
+    assert [states[post.pk] for post in (first, second, sent, stranger)] == [
+        "cancelled", "cancelled", "published", "approved",
     ]  # fmt: skip
 
 
@@ -206,10 +203,6 @@ def test_no_text_is_queued_twice_however_long_ago_it_was_published(bot: Bot) -> 
     assert again.state == "blocked"
 
 
-def told() -> list[str]:
-    return [letter.subject for letter in mail.outbox]
-
-
 def test_the_owner_is_told_once_when_the_queue_ran_empty(bot: Bot, django_capture_on_commit_callbacks: Any) -> None:
     def sweep() -> int:
         with django_capture_on_commit_callbacks(execute=True):
@@ -223,7 +216,7 @@ def test_the_owner_is_told_once_when_the_queue_ran_empty(bot: Bot, django_captur
     posts.cancel_post(post.pk)
     make_post(bot, "pending_review")
     assert (sweep(), sweep()) == (1, 0)
-    assert told() == ["Kilroy: Writer has nothing left to say"]
+    assert mailed() == ["Kilroy: Writer has nothing left to say"]
     assert "1 post waits for somebody to review it." in mail.outbox[0].body
     assert Bot.objects.get(pk=bot.pk).queue_empty_since == START
     refill = make_post(bot, "approved")
@@ -231,7 +224,7 @@ def test_the_owner_is_told_once_when_the_queue_ran_empty(bot: Bot, django_captur
     assert Bot.objects.get(pk=bot.pk).queue_empty_since is None
     posts.cancel_post(refill.pk)
     assert sweep() == 1
-    assert len(told()) == 2
+    assert len(mailed()) == 2
 
 
 @pytest.mark.parametrize("why", ["paused", "no schedule", "schedule off", "somebody fills it"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from typing import Any
 
 import pytest
@@ -69,8 +71,15 @@ def test_long_lists_have_pages(alice: Client, world: World, made: Everything) ->
             Incoming(bot=made.bot, remote_id=f"x{n}", at=first.at, seen_at=first.at, state="skipped", text=f"No {n}")
             for n in range(30)
         )
-    assert "?state=skipped&amp;page=2" in alice.get(_url(made.bot, "?state=skipped")).content.decode()
-    assert alice.get(_url(made.bot, "?state=skipped&page=2")).content.decode().count("post-card__foot") == 5
+    first_page = alice.get(_url(made.bot, "?state=skipped"))
+    assert first_page.text.count("post-card__foot") == 25
+    (older,) = re.findall(r'rel="next" href="([^"]+)"', first_page.text)
+    second = alice.get(_url(made.bot, unescape(older)))
+    assert second.text.count("post-card__foot") == 5
+    assert {row["row"].pk for row in second.context["seen"]}.isdisjoint(
+        row["row"].pk for row in first_page.context["seen"]
+    )
+    assert alice.get(_url(made.bot, "?state=skipped&page=nonsense")).text.count("post-card__foot") == 25
 
 
 def test_a_seen_post_shows_its_thread_and_both_scores_of_every_candidate(
@@ -92,6 +101,21 @@ def test_a_seen_post_shows_its_thread_and_both_scores_of_every_candidate(
         answer.provenance = {"incoming": str(made.incoming.pk)}
         answer.save()
     assert _url(made.bot, f"{made.incoming.pk}/") in alice.get(f"/o/acme/bots/{made.bot.pk}/posts/{answer.pk}/").text
+
+
+def test_the_list_says_what_was_answered_and_by_which_choice(alice: Client, world: World, made: Everything) -> None:
+    with tenant(world.acme.pk):
+        for position, verdict in enumerate(["Another one promised more.", "It is held for a machine's."], start=1):
+            ReplyCandidate.objects.create(incoming=made.incoming, position=position, text="No", verdict=verdict)
+        Incoming.objects.filter(pk=made.incoming.pk).update(url="https://platform.example/1")
+        ReplyRules.objects.filter(bot=made.bot).update(active=True, per_hour=7)
+    page = " ".join(show(alice, _url(made.bot)).split())
+    assert "realism 0.80 · expected score 0.40" in page
+    assert "2 of 3 candidates could be sent; the taken one has the highest expected score." in page
+    assert 'href="https://platform.example/1"' in page
+    # The one that was answered, and the one that was chosen and is promised an answer.
+    assert "<dt>of 7 answers this hour</dt><dd>2</dd>" in page
+    assert f"/review/?post={made.incoming.answer_id}" in page
 
 
 def test_another_bots_post_is_not_shown(alice: Client, world: World, made: Everything) -> None:

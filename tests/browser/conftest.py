@@ -56,14 +56,21 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Started with the demo; one for all tests of a file."""
+def surroundings() -> dict[str, str]:
+    """Environment variables of the installation: a file that wants others has a fixture of this name."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, surroundings: dict[str, str]) -> Iterator[Site]:
+    """Started with the demo, unless the surroundings say no; one for all tests of a file."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     ours = {"KILROY_VAR": str(tmp_path_factory.mktemp("kilroy") / "var"), "PORT": str(port)}
     others = ("DATABASE_", "REDIS_", "DJANGO_", "KILROY_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(others)} | ours
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
+    environment = kept | ours | surroundings
     process = subprocess.Popen(
         [sys.executable, "manage.py", "up"],
         cwd=BASE_DIR,

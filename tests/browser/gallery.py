@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from accounts import clock
@@ -14,6 +14,7 @@ from accounts.models import Organization, User
 from accounts.tenancy import tenant
 from bots.models import Bot, Post
 from bots.states import PostState
+from tests.browser.gallery_texts import make_branch, make_texts
 from tests.everything import Everything, make_everything
 from tests.factories import (
     make_bot,
@@ -56,17 +57,25 @@ ONLINE = {
 
 @dataclass
 class Gallery:
-    """`full` has one of everything, `empty` nothing but its owner, who owns both."""
+    """Three organizations of one owner: `full` has one of everything, `new` only a bot as it is made, `empty` nothing.
+    `blank` is `made` with the bot of `new`.
+    """
 
     owner: User
     full: Organization
+    new: Organization
     empty: Organization
     made: Everything
+    blank: Everything
+
+    def made_in(self, organization: Organization) -> Everything:
+        """Whose ids the addresses of an organization's pages have."""
+        return self.blank if organization == self.new else self.made
 
 
 def make_gallery() -> Gallery:
     owner = make_user("alice@kilroy.example", name="Alice Arden")
-    full, empty = make_organization("Northwind Press", owner), make_organization("Fresh Start", owner)
+    full, new, empty = (make_organization(name, owner) for name in ("Northwind Press", "Early Days", "Fresh Start"))
     for role in ("admin", "editor", "moderator"):
         make_member(full, role)
     with tenant(full.pk):
@@ -75,9 +84,13 @@ def make_gallery() -> Gallery:
         made.bot, made.run, made.online_run = learning, *_runs_of(learning)
         made.version = ModelVersion.objects.get(bot=learning, is_current=True)
         made.dataset = learning.datasets.get()
+        made.generation = make_texts(learning)
+        make_branch(learning)
         made.posts[PostState.PENDING_REVIEW] = Post.objects.filter(bot=learning, state=PostState.PUBLISHED)[0]
         make_bot(name="Night desk", paused_at=clock.now(), pause_reason="Paused by the operator.")
-    return Gallery(owner, full, empty, made)
+    with tenant(new.pk):
+        blank = replace(made, bot=make_bot(make_connection(name="A sandbox"), name="First try"))
+    return Gallery(owner, full, new, empty, made, blank)
 
 
 def _runs_of(bot: Bot) -> tuple[Run, Run]:
@@ -161,13 +174,18 @@ def _publish(bot: Bot, versions: list[ModelVersion], number: int, at: datetime, 
             "predicted": chance.gauss(0, 0.5),
             "predicted_sd": 0.4,
             "prompt": "",
-            "beaten": [{"text": _text(chance), "predicted": -0.3}, {"text": _text(chance), "predicted": -0.7}],
+            "beaten": [[_text(chance), -0.3], [_text(chance), -0.7]],
             "nearest_text": text[:24] + "something else entirely.",
             "shared_run": 24,
         },
     )
     likes = max(0, round(chance.gauss(8 + number / 4 * (arm == "learning"), 3)))
     reading = make_observation(
-        post, metrics={"likes": likes, "comments": likes // 4, "shares": likes // 6}, followers=400, simulated=True
+        post,
+        number=4,
+        age_seconds=86_400,
+        metrics={"likes": likes, "comments": likes // 4, "shares": likes // 6},
+        followers=400,
+        simulated=True,
     )
     make_reward(post, reading, value=(likes - 10) / 6)

@@ -133,8 +133,15 @@ def _training(made: Everything) -> None:
     SampleSet.objects.filter(run=made.run).update(texts=PAYLOADS)
     type(made.run).objects.filter(pk=made.run.pk).update(state="failed")
     type(made.version).objects.filter(pk=made.version.pk).update(tags=PAYLOADS)
-    samples = [{"text": line, "prompt": line, "seed": 1} for line in PAYLOADS]
-    Generation.objects.filter(pk=made.generation.pk).update(state="done", samples=samples)
+    scores = [{"nearest_text": line, "shared_run": 1, "notes": [line]} for line in PAYLOADS]
+    samples = [
+        {"text": line, "logprob": -1.0, "ended": True, "tokens": 1, "pieces": [[line, -0.5]], "scores": known}
+        for line, known in zip(PAYLOADS, scores, strict=True)
+    ]
+    params = {"scores": True, "seed": 1}
+    Generation.objects.filter(pk=made.generation.pk).update(
+        state="done", samples=samples, params=params, prompt=PAYLOADS[0][:1000]
+    )
 
 
 def _settings(owner: User) -> None:

@@ -44,7 +44,7 @@ INSPECT = """
   };
   look(document, "page", false);
   look(new DOMParser().parseFromString(html, "text/html"), "source", true);
-  return { found: [...new Set(found)].slice(0, 10), executed: window.executed, violations: window.violations };
+  return { found: [...new Set(found)].slice(0, 300), executed: window.executed, violations: window.violations };
 }
 """
 """The elements and attributes of the page, and of its source, that no page of ours has; what ran; what was blocked."""

@@ -5,7 +5,7 @@ itself.
     SHOTS_TO=folder             instead of docs/screenshots
     SHOTS_AT=390,768,1440       widths in pixels (1440)
     SHOTS_THEMES=light,dark     (light)
-    SHOTS_OF=full,empty         the organization that has everything, and the one that has nothing (full)
+    SHOTS_OF=full,new,empty     the organization that has everything, that of a new bot, and one with nothing (full)
 
     pytest tests/browser/shots.py
 """
@@ -23,6 +23,7 @@ from django.test import Client
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
+from accounts.models import Organization
 from kilroy_site.config import BASE_DIR
 from tests.browser.conftest import launch
 from tests.browser.gallery import Gallery, make_gallery
@@ -38,11 +39,12 @@ def _list(name: str, default: str) -> list[str]:
     return [part for part in os.environ.get(name, default).split(",") if part]
 
 
-def pages(gallery: Gallery, client: Client, slug: str) -> dict[str, str]:
+def pages(gallery: Gallery, client: Client, organization: Organization) -> dict[str, str]:
     """name → address of every page that answers whole, of those that are asked for."""
     found = {}
     wanted = _list("SHOTS", "")
-    routes = {route.pattern: route.url(slug, ids_of(gallery.made, route)) for route in PAGES}
+    made = gallery.made_in(organization)
+    routes = {route.pattern: route.url(organization.slug, ids_of(made, route)) for route in PAGES}
     for pattern, path in routes.items() | {pattern: "/" + pattern for pattern in OUTSIDE}.items():
         if wanted and not any(part in pattern for part in wanted):
             continue
@@ -64,7 +66,7 @@ def test_pictures() -> None:
     folder = Path(os.environ.get("SHOTS_TO") or BASE_DIR / "docs" / "screenshots")
     folder.mkdir(parents=True, exist_ok=True)
     looked_at = {
-        "" if which == "full" else "-empty": pages(gallery, client, getattr(gallery, which).slug)
+        "" if which == "full" else f"-{which}": pages(gallery, client, getattr(gallery, which))
         for which in _list("SHOTS_OF", "full")
     }
     connection.close()
@@ -75,6 +77,16 @@ def test_pictures() -> None:
                 for state, found in looked_at.items():
                     _shoot(browser, client, address, found, width, theme, folder, state + mark)
     assert any(looked_at.values()), "No page has such an address."
+    if "SHOTS_TO" not in os.environ:
+        _list_pictures(folder)
+
+
+def _list_pictures(folder: Path) -> None:
+    lines = ["# Every page in a picture", "", "Made by `make screenshots`, of an organization made up for it.", ""]
+    for picture in sorted(folder.glob("*.png")):
+        title = picture.stem.replace("-", " ").capitalize()
+        lines += [f"## {title}", "", f"![{title}]({picture.name})", ""]
+    (folder / "README.md").write_text("\n".join(lines))
 
 
 def _shoot(

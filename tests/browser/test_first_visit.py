@@ -51,7 +51,7 @@ def test_the_link_works_once(site: Site, visitor: Visitor) -> None:
 def test_the_demos_charts_move_without_a_reload(site: Site, visitor: Visitor) -> None:
     page = visitor.page
     page.goto(f"{site.address}/o/demo/")
-    page.get_by_role("link", name="Headline writer").click()
+    page.get_by_role("link", name="Headline writer", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Headline writer")
     expect(page.get_by_text("Simulated audience").first).to_be_visible()
     expect(page.get_by_role("link", name="Top posts of sixteen communities")).to_be_visible()
@@ -101,7 +101,7 @@ def test_a_person_approves_a_post(site: Site, visitor: Visitor) -> None:
 def test_every_page_of_a_bot_opens(site: Site, visitor: Visitor) -> None:
     page = visitor.page
     page.goto(f"{site.address}/o/demo/")
-    page.get_by_role("link", name="Headline writer").click()
+    page.get_by_role("link", name="Headline writer", exact=True).click()
     tabs = page.get_by_role("navigation", name="Headline writer").get_by_role("link")
     names = tabs.all_inner_texts()
     assert names == ["Overview", "Posts", "Replies", "Queue", "Schedule", "Datasets", "Runs", "Models", "Settings"]
@@ -116,7 +116,7 @@ def test_every_page_fits_a_telephone(site: Site, visitor: Visitor) -> None:
     page = visitor.page
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"{site.address}/o/demo/")
-    page.get_by_role("link", name="Headline writer").click()
+    page.get_by_role("link", name="Headline writer", exact=True).click()
     overview = urlsplit(page.url).path
     # The link to writing ahead is replaced by its form as soon as that has come.
     waiting, opened, wide = [overview, f"{overview}write-ahead/"], set[str](), []

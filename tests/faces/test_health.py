@@ -20,6 +20,7 @@ from faces.registry import FACES
 from faces.services import check_connection, last_check
 from tests.factories import World, client_of, make_bot, make_connection, make_post
 from tests.fake_platform import FakePlatform, StubKind, fake_face
+from tests.telling import mailed
 
 DOWN = FaceError("Fake answered 503.", permanent=False, sent=True)
 REVOKED = FaceError("Fake answered 401: token revoked.", permanent=True, credentials=True)
@@ -105,7 +106,6 @@ def test_a_platform_that_is_down_breaks_nothing_and_is_asked_at_the_next_sweep(
 def test_owners_are_told_once_and_the_posts_stay(
     connection: Connection,
     platform: Platform,
-    mailoutbox: list[Any],
     django_capture_on_commit_callbacks: Any,
 ) -> None:
     post = make_post(make_bot(connection), "queued")
@@ -116,25 +116,24 @@ def test_owners_are_told_once_and_the_posts_stay(
             health.check_in_background(connection.pk)
     post.refresh_from_db()
     assert (post.state, state(connection)) == ("queued", ("broken", str(REVOKED)))
-    assert [mail.subject for mail in mailoutbox] == ["Kilroy: Ours must be connected again"]
+    assert mailed() == ["Kilroy: Ours must be connected again"]
 
 
 def test_owners_hear_when_something_went_missing_and_not_while_they_set_it_up(
     connection: Connection,
     platform: Platform,
-    mailoutbox: list[Any],
     django_capture_on_commit_callbacks: Any,
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
         platform.answer = UNLABELLED
         check_connection(connection.pk)
-        assert mailoutbox == []
+        assert mailed() == []
         platform.answer = Verification("@bot")
         check_connection(connection.pk)
         platform.answer = UNLABELLED
         check_connection(connection.pk)
         check_connection(connection.pk)
-    assert [mail.subject for mail in mailoutbox] == ["Kilroy: Ours needs its owner"]
+    assert mailed() == ["Kilroy: Ours needs its owner"]
     assert state(connection) == ("broken", "Mark the account as automated.")
 
 

@@ -103,6 +103,8 @@ class FakeEngine:
     learned: list[str] = field(default_factory=list)  # keys of the training texts that `nearest` was given
     mishaps: dict[str, Any] = field(default_factory=dict)  # further fields of what a fine-tuning reports
     report: dict[str, Any] = field(default_factory=dict)
+    judged: list[tuple[list[str], RoundInput | None]] = field(default_factory=list)
+    judge_fault: Exception | None = None
     contexts: list[str] = field(default_factory=list)
     ranking: ReplyRanking | None = None
 
@@ -214,6 +216,13 @@ class FakeEngine:
             self.learned.append(key)
             self.past = list(training())
         return [(self.past[0], 60 if text in self.past else 7) for text in texts]
+
+    def judge(self, origin: Path, texts: Sequence[str], given: RoundInput | None) -> list[dict[str, float]]:
+        if self.judge_fault is not None:
+            raise self.judge_fault
+        self.judged.append((list(texts), given))
+        known = {"realism": 0.75} if (origin / "discriminator.safetensors").exists() else {}
+        return [known | ({"predicted": 0.5, "predicted_sd": 0.25} if given else {}) for _ in texts]
 
     def train_critics(
         self, model: Path, learned: Sequence[RatedPost], heldout: Sequence[RatedPost], *, seed: int

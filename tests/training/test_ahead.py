@@ -6,12 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core import mail
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from bots.models import Bot, Post
 from tests.factories import make_generation, make_post, make_run, make_schedule, make_version
+from tests.telling import mailed
 from tests.training.fake_engine import WORDS, FakeEngine, FakeSampler
 from training.models import Dataset, Example, Generation, ModelVersion
 from training.services import ahead, generations, worker
@@ -189,4 +189,4 @@ def test_an_empty_queue_is_told_of_unless_something_is_about_to_fill_it(
         make_generation(bot, into_queue=True)
     with django_capture_on_commit_callbacks(execute=True):
         assert ahead.sweep_queues() == told
-    assert len(mail.outbox) == told
+    assert len(mailed()) == told

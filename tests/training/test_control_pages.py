@@ -137,14 +137,14 @@ def test_a_fine_tuning_is_started_with_settings_of_its_own(alice: Client, world:
 
 def test_the_models_page_shows_reports_and_trials(alice: Client, run: Run) -> None:
     other = make_version(run.bot, number=2)
-    html = page(alice, run.bot, "models/")
+    html = page(alice, run.bot, f"models/{run.start_version_id}/")
     assert "Memorised from the training posts" in html
     assert "0.013" in html
-    assert "Try v2" in html
+    assert "Put it on trial" not in html
+    assert "Put it on trial" in page(alice, run.bot, f"models/{other.pk}/")
     canary = make_canary(other, run.start_version, report={"posts": 9, "stable_posts": 30})
-    html = page(alice, run.bot, "models/")
-    assert "On trial: v2 against v1" in html
-    assert "Try v2" not in html
+    assert "On trial: v2 against v1" in page(alice, run.bot, "models/")
+    assert "Put it on trial" not in page(alice, run.bot, f"models/{other.pk}/")
     assert "9, and 30 of v1" in page(alice, run.bot, f"runs/{run.pk}/")
     Canary.objects.filter(pk=canary.pk).update(state="rolled_back", reason="It fished for likes.")
     assert "It fished for likes." in page(alice, run.bot, "models/")

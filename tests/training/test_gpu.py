@@ -122,6 +122,20 @@ def test_one_seed_draws_the_same_texts(learned: Run, learner: Bot, engine: Engin
     assert texts(6) != first
 
 
+def test_texts_come_with_their_tokens_and_what_the_critics_know(learned: Run, learner: Bot, engine: Engine) -> None:
+    advance_run(Run.objects.get(kind="online").pk, engine)
+    params = {"seed": 5, "max_new_tokens": 12, "scores": True}
+    asked = generations.request_generation(learner, prompt="the", count=2, params=params)
+    generations.answer_generation(asked.pk, engine)
+    asked.refresh_from_db()
+    assert (asked.state, asked.error) == ("done", "")
+    for sample in asked.samples:
+        assert "".join(piece for piece, _ in sample["pieces"]) == sample["text"]
+        rest = sample["logprob"] - sum(logprob for _, logprob in sample["pieces"])
+        assert rest < 0 if sample["ended"] else abs(rest) < 1e-9  # what is left is the end's
+        assert {"predicted", "predicted_sd", "nearest_text", "shared_run"} <= sample["scores"].keys()
+
+
 def test_an_unknown_base_model_fails_the_run_with_clear_words(acme: object, engine: Engine) -> None:
     bot = make_bot(base_model="./no-such-model")
     run = runs.start_finetune(bot, make_dataset(bot, examples=40))

@@ -34,27 +34,33 @@ def test_too_few_scored_posts_are_said_to_be_too_few(bot: Bot) -> None:
         (
             (0.62, 0.31, 0.93),
             "better",
-            "Yes: its 212 posts score 0.62 sd above the 38 of the frozen baseline (95 %: +0.31 to +0.93).",
+            (
+                "Yes: posts from the learning model score 0.62 sd above the frozen one; 95 % +0.31 to +0.93; "
+                "212 posts against 38."
+            ),
         ),
         (
             (-0.62, -0.93, -0.31),
             "worse",
-            "No: its 212 posts score 0.62 sd below the 38 of the frozen baseline (95 %: −0.93 to −0.31).",
+            (
+                "No: posts from the learning model score 0.62 sd below the frozen one; 95 % −0.93 to −0.31; "
+                "212 posts against 38."
+            ),
         ),
         (
             (0.2, -0.6, 1.0),
             "unknown",
             (
-                "Not yet known: its 212 posts score 0.20 sd above the 38 of the frozen baseline, "
-                "but anything from −0.60 to +1.00 sd fits what was seen (95 %)."
+                "Not yet known: posts from the learning model score 0.20 sd above the frozen one; 95 % −0.60 to +1.00, "
+                "so 0 fits, too; 212 posts against 38."
             ),
         ),
         (
             (0.3, 0.0, 0.6),
             "unknown",
             (
-                "Not yet known: its 212 posts score 0.30 sd above the 38 of the frozen baseline, "
-                "but anything from +0.00 to +0.60 sd fits what was seen (95 %)."
+                "Not yet known: posts from the learning model score 0.30 sd above the frozen one; 95 % +0.00 to +0.60, "
+                "so 0 fits, too; 212 posts against 38."
             ),
         ),
     ],

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.core import mail
 from django.core.exceptions import ValidationError
 
 from accounts import clock
@@ -16,6 +15,7 @@ from bots.models import Bot
 from faces.registry import FACES
 from tests.factories import make_bot, make_connection, make_dataset, make_run
 from tests.fake_platform import FakePlatform, StubKind, fake_face
+from tests.telling import mailed
 from tests.training.fake_engine import FakeEngine
 from training.engine.errors import EngineError
 from training.models import Dataset, Example, ModelVersion, Retraining, Run
@@ -140,8 +140,7 @@ def test_a_version_that_is_worse_by_more_than_was_allowed_stays_out(
     words = f"Held-out loss {loss:.3f} against 1.000 of v1, in nats per character over 3 posts"
     assert words in trained.result
     assert trained.result.startswith(f"v2 (auto-2026-03-01) {'speaks for the bot now' if passes else 'stays out'}")
-    told = [letter.subject for letter in mail.outbox]
-    assert told == ([] if passes else ["Kilroy: A new version of Writer was not put to use"])
+    assert mailed() == ([] if passes else ["Kilroy: A new version of Writer was not put to use"])
 
 
 def test_the_gate_measures_on_posts_that_neither_trained_nor_stopped_the_training(
@@ -266,7 +265,7 @@ def test_a_training_that_fails_is_told_of_and_online_learning_taken_up_again(
     with django_capture_on_commit_callbacks(execute=True):
         sweep(sweep(row))
     assert row.result == "The training failed: The loss stopped being a number."
-    assert [letter.subject for letter in mail.outbox] == ["Kilroy: Training Writer again came to nothing"]
+    assert mailed() == ["Kilroy: Training Writer again came to nothing"]
     assert Run.objects.get(state="queued").kind == "online"
     assert (row.learned_examples, row.next_at) == (0, now.current + timedelta(hours=24))
 

@@ -61,7 +61,8 @@ def test_a_round_leaves_its_record_metrics_version_and_posts(run: Run, engine: F
     assert played.metrics == {"reward_mean": 0.5, "kl": 0.25}
     assert played.engine_state == {"rounds": 1}
     assert played.config["queue_ahead"] == 8
-    assert dict(Metric.objects.filter(run=run, step=0).values_list("name", "value")) == {"reward_mean": 0.5, "kl": 0.25}
+    measured = dict(Metric.objects.filter(run=run, step=0).values_list("name", "value"))
+    assert measured == {"reward_mean": 0.5, "kl": 0.25, "round_seconds": played.seconds}
     assert (played.version.kind, played.version.number, played.version.is_current) == ("online", 2, True)
     assert played.version.parent == run.start_version
     assert Post.objects.filter(bot=bot).count() == 8

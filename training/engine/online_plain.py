@@ -96,6 +96,7 @@ class PlainRound:
         """
         for step in steps:
             if step.outcome == "not_finite":
+                self.metrics["not_finite_steps"] = 1.0
                 self.decisions.append(NOT_A_NUMBER)
                 self.policy, self.moved = CausalLanguageModel.load(str(self.given.policy)), 0
                 return False

@@ -84,30 +84,46 @@ def reward_model_round(given: RoundInput, algorithm: Algorithm, on_step: OnStep)
     return RoundOutput(model, tuple(proposals), now.metrics, tuple(now.decisions), now.state.write(), now.report)
 
 
-def _begin(given: RoundInput) -> _Round:
-    bench = rounds.bench(given)
+@dataclass(frozen=True)
+class Belief:
+    """What the scored posts teach: their rewards (n,) in standard units, how the last predictions were borne out, and
+    the reward model fitted to them.
+    """
+
+    rewards: FloatArray
+    check: reward_model.Check
+    posterior: registry.RewardModel
+
+
+def believe(given: RoundInput, bench: Bench) -> Belief:
+    """Fit the round's reward model to every scored post."""
     scored = given.scored
     rewards = normalise_rewards([post.reward for post in scored], [post.hour_of_week for post in scored])
-    metrics = rounds.score_metrics(scored, rewards)
     foretold = [(p.predicted, r) for p, r in zip(scored, rewards, strict=True) if p.predicted is not None]
     check = reward_model.check([p for p, _ in foretold], [float(r) for _, r in foretold])
-    if check.correlation is not None and check.slope is not None:
-        metrics |= {"reward_model_correlation": check.correlation, "reward_model_slope": check.slope}
     prior = bench.basis.prior(1.0 if check.passed else CAUTION_AFTER_FAILED_CHECK)
     columns = bench.columns([post.text for post in scored])
     spread = np.array([post.noise for post in scored])
-    posterior = registry.fit(given.config.reward_model, columns, rewards, prior, spread)
+    return Belief(rewards, check, registry.fit(given.config.reward_model, columns, rewards, prior, spread))
+
+
+def _begin(given: RoundInput) -> _Round:
+    bench = rounds.bench(given)
+    known = believe(given, bench)
+    check, metrics = known.check, rounds.score_metrics(given.scored, known.rewards)
+    if check.correlation is not None and check.slope is not None:
+        metrics |= {"reward_model_correlation": check.correlation, "reward_model_slope": check.slope}
     return _Round(
         given=given,
         bench=bench,
         policy=CausalLanguageModel.load(str(given.policy)),
         guard=rounds.guard_for(given, bench.training),
         state=RoundState.read(given.state, given.config),
-        rewards=rewards,
-        posterior=posterior,
+        rewards=known.rewards,
+        posterior=known.posterior,
         check=check,
         metrics=metrics,
-        report=calibration.of_round(scored, rewards, posterior.noise),
+        report=calibration.of_round(given.scored, known.rewards, known.posterior.noise),
     )
 
 
@@ -180,6 +196,7 @@ def _learn(now: _Round, algorithm: Algorithm, on_step: OnStep) -> int:
         params = LossParams(beta=controller.beta, advantage_clip=config.advantage_clip)
         step = trainer.step(samples, _worth(now, samples), params, kl_target=target)
         if step.outcome == "not_finite":
+            now.metrics["not_finite_steps"] = 1.0
             now.decisions.append(
                 "A policy step was left out: its loss or gradient was not a number. The policy stays as it was."
             )

@@ -46,8 +46,9 @@ class Preview:
     """What an import of this file would do, as far as it was looked at: `looked_at` rows, and whether that was
     `complete`. `problems` are the first 50 of `problem_count`, `sample` the first 10 rows kept.
 
-    `dropped` maps each reason to its number of rows, filters apart, which stand in `filters`, each row counted to the
-    first that drops it; `columns` are those in use, `columns_found` those that can be chosen.
+    `dropped` maps each reason to its number of rows, `dropped_rows` to the first three; filters apart, which stand in
+    `filters`, each row counted to the first that drops it; `columns` are those in use, `columns_found` those that can
+    be chosen.
     """
 
     format: str
@@ -55,6 +56,7 @@ class Preview:
     columns_found: tuple[str, ...]
     kept: int
     dropped: dict[str, int]
+    dropped_rows: dict[str, tuple[Dropped, ...]]
     problems: tuple[Problem, ...]
     problem_count: int
     sample: tuple[ImportedRow, ...]
@@ -120,7 +122,8 @@ class _Tally:
     def __init__(self, chosen: Chosen) -> None:
         self.looked_at = self._kept = self._problem_count = 0
         self._has_scores = False
-        self._dropped: Counter[str] = Counter()
+        self._dropped: dict[str, list[Dropped]] = {}
+        self._drop_counts: Counter[str] = Counter()
         self._problems: list[Problem] = []
         self._sample: list[ImportedRow] = []
         self._filtered: dict[str, list[Dropped]] = {name: [] for name in in_order(chosen)}
@@ -142,7 +145,9 @@ class _Tally:
             if len(self._filtered[outcome.filter]) < EXAMPLES_SHOWN:
                 self._filtered[outcome.filter].append(outcome)
         else:
-            self._dropped[outcome.reason] += 1
+            self._drop_counts[outcome.reason] += 1
+            if len(rows := self._dropped.setdefault(outcome.reason, [])) < EXAMPLES_SHOWN:
+                rows.append(outcome)
 
     def preview(self, format: str, table: Table, complete: bool) -> Preview:
         return Preview(
@@ -150,7 +155,8 @@ class _Tally:
             columns=table.columns,
             columns_found=table.columns_found,
             kept=self._kept,
-            dropped=dict(self._dropped),
+            dropped=dict(self._drop_counts),
+            dropped_rows={reason: tuple(rows) for reason, rows in self._dropped.items()},
             problems=tuple(self._problems),
             problem_count=self._problem_count,
             sample=tuple(self._sample),

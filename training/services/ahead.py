@@ -28,7 +28,7 @@ def drafts(generation: Generation, samples: Sequence[Sample], engine: Engine) ->
     version = generation.version
     assert version is not None  # a request without a version is never answered
     kept = [sample for sample in samples if sample.ended and _fits(generation, sample.text.strip())]
-    found = _nearest(version, [sample.text.strip() for sample in kept], engine)
+    found = compared(version, [sample.text.strip() for sample in kept], engine)
     return [
         Draft(
             text=sample.text.strip(),
@@ -40,9 +40,9 @@ def drafts(generation: Generation, samples: Sequence[Sample], engine: Engine) ->
                 "sampling": generation.params,
                 "logprob": sample.logprob,
             }
-            | compared,
+            | near,
         )
-        for sample, compared in zip(kept, found, strict=True)
+        for sample, near in zip(kept, found, strict=True)
     ]
 
 
@@ -54,7 +54,7 @@ def _fits(generation: Generation, text: str) -> bool:
     return True
 
 
-def _nearest(version: ModelVersion, texts: Sequence[str], engine: Engine) -> list[dict[str, object]]:
+def compared(version: ModelVersion, texts: Sequence[str], engine: Engine) -> list[dict[str, object]]:
     """For the provenance of each text: the training text that it shares most with, and how much. Nothing where it is
     not known what the version learned from: the rule against memorisation then asks for a person.
     """

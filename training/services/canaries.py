@@ -18,8 +18,9 @@ from uuid import UUID
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet
+from django.urls import reverse
 
-from accounts import audit, clock
+from accounts import audit, clock, notifications
 from accounts.tenancy import tenant
 from bots import live
 from bots.models import Bot, Post
@@ -115,6 +116,10 @@ def close(canary: Canary, state: Canary.State, reason: str) -> Canary:
     canary.save(update_fields=["state", "reason", "report", "ended_at"])
     audit.record(f"canary.{state}", canary, before={"state": before}, after={"state": state, "reason": canary.reason})
     _tell(canary)
+    if state == Canary.State.ROLLED_BACK and audit.actor().user is None:  # no person did it: they want to know
+        path = reverse("training:models", args=[canary.organization.slug, canary.bot_id])
+        title = f"{canary.version} of {canary.bot} was rolled back"
+        notifications.tell("canary.rolled_back", title, path, canary.reason, f"canary {canary.pk}")
     return canary
 
 

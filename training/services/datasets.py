@@ -104,6 +104,7 @@ def look_through(
             "columns_found": list(found.columns_found),
             "kept": found.kept,
             "dropped": found.dropped,
+            "dropped_rows": {reason: [row.row for row in rows] for reason, rows in found.dropped_rows.items()},
             "problems": [asdict(problem) for problem in found.problems],
             "problem_count": found.problem_count,
             "has_scores": found.has_scores,

@@ -92,6 +92,13 @@ class Engine(Protocol):
         """
         ...
 
+    def judge(self, origin: Path, texts: Sequence[str], given: RoundInput | None) -> list[dict[str, float]]:
+        """For each text what the critics in the folder of the fine-tuned model `origin` know of it: "realism" (the
+        probability that it passes for a person's) and, where `given` says what a round would be told, "predicted" and
+        "predicted_sd" (the expected reward, in standard units). What is not known is missing. Raises EngineError.
+        """
+        ...
+
     def train_critics(
         self, model: Path, learned: Sequence[RatedPost], heldout: Sequence[RatedPost], *, seed: int
     ) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
+from django.urls import reverse
 
 from accounts import audit, clock
-from accounts.services import tell_owners
+from accounts.notifications import tell
 from training import artifacts
 from training.artifacts import ArtifactError
 from training.engine.types import TrainingPost
@@ -119,7 +120,9 @@ def conclude(run: Run, version: ModelVersion, *, stopped: bool) -> ModelVersion:
         result = f"{name} was left: another version began to speak while it was being measured."
     elif not verdict["passed"]:
         result = f"{name} stays out. {verdict['reason']}"
-        tell_owners(run.organization_id, f"A new version of {run.bot} was not put to use", result)
+        path = reverse("training:models", args=[run.organization.slug, run.bot_id])
+        title = f"A new version of {run.bot} was not put to use"
+        tell("model.held_back", title, path, result, f"version {version.pk}")
     elif not row.make_current:
         result = f"{name} passed the gate and waits for a person to put it to use. {verdict['reason']}"
     else:

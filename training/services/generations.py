@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -20,9 +20,9 @@ from bots.models import Bot
 from bots.services.posts import Draft
 from training import artifacts, configs, streaming
 from training.artifacts import ArtifactError
-from training.engine.types import LengthLimit, Sample, TextRequest
+from training.engine.types import LengthLimit, Sample, SamplingParams, TextRequest
 from training.models import Generation, ModelVersion
-from training.services import ahead, versions
+from training.services import ahead, judging, versions
 from training.services.engine import Engine, EngineError, Sampler
 
 MOST_AT_ONCE = 64
@@ -39,6 +39,9 @@ OPEN_SECONDS = 10.0
 LOOK_SECONDS = 0.2
 """Between two looks for new requests, and between two messages to watchers."""
 
+SCORES = "scores"
+"""Beside the settings of the drawing in a request's `params`: whether the critics are to judge its texts."""
+
 ANSWER = "training.tasks.gpu_answer_generation"
 
 
@@ -52,7 +55,7 @@ def request_generation(
     version: ModelVersion | None = None,
 ) -> Generation:
     """Ask for `count` texts from a version (the current one unless given). Raises ValidationError."""
-    generation = _ask(bot, prompt, count, params, version)
+    generation = ask(bot, prompt, count, params, version)
     ring(ANSWER, generation.organization_id, generation.pk)
     return generation
 
@@ -77,14 +80,15 @@ def request_generations(
     for at, prompt in enumerate(prompts):
         seed = (params or {}).get("seed")
         seeded = {**(params or {}), "seed": (seed + at) % 2**63} if isinstance(seed, int) else params
-        asked.append(_ask(bot, prompt, count, seeded, version))
+        asked.append(ask(bot, prompt, count, seeded, version))
     ring(ANSWER, bot.organization_id, asked[0].pk)  # whoever answers the first takes the others on
     return asked
 
 
-def _ask(
+def ask(
     bot: Bot, prompt: str, count: int, params: dict[str, Any] | None, version: ModelVersion | None, **fields: Any
 ) -> Generation:
+    """The row of a request; whoever makes it rings. Raises ValidationError."""
     version = version or versions.current_version(bot)
     if version is None:
         raise ValidationError("This bot has no model yet: fine-tune one first.")
@@ -95,7 +99,7 @@ def _ask(
     if len(prompt) > 1000 or "\0" in prompt:
         raise ValidationError({"prompt": "A prompt has at most 1,000 characters, none of them NUL."})
     params = {"seed": secrets.randbelow(2**31), **(params or {})}  # kept, so that the answer can be had again
-    configs.sampling(params)
+    drawing(params)
     quotas.check("gpu_seconds_per_day")
     quotas.consume("candidates_per_day", count)
     generation: Generation = Generation.objects.create(
@@ -103,6 +107,13 @@ def _ask(
     )
     audit.record("generation.request", generation, after={"prompt": prompt, "n": count, **params, **fields})
     return generation
+
+
+def drawing(params: Mapping[str, Any]) -> SamplingParams:
+    """How a request's texts are drawn. Raises ValidationError naming the setting that is wrong."""
+    if not isinstance(params.get(SCORES, False), bool):
+        raise ValidationError({"config": f"“{SCORES}” must be true or false."})
+    return configs.sampling({name: value for name, value in params.items() if name != SCORES})
 
 
 @transaction.atomic
@@ -120,7 +131,7 @@ def write_ahead(bot: Bot, count: int, params: dict[str, Any] | None = None) -> l
     asked = []
     for at, start in enumerate(range(0, count, AHEAD_BATCH)):
         seeded = {**(params or {}), "seed": first + at if isinstance(first, int) else first}
-        asked.append(_ask(bot, "", min(count - start, AHEAD_BATCH), seeded, None, into_queue=True))
+        asked.append(ask(bot, "", min(count - start, AHEAD_BATCH), seeded, None, into_queue=True))
     ring(ANSWER, bot.organization_id, asked[0].pk)  # the sweep rings for the next when this one is there
     return asked
 
@@ -156,12 +167,14 @@ class _Batch:
         self._drawn: Counter[UUID] = Counter()  # organization → texts
         self._told: dict[str, list[str]] = {}
         self._sent: dict[str, list[str]] = {}  # to those who read as texts are drawn
+        self._to_judge: list[tuple[Generation, Sequence[Sample]]] = []
 
     def run(self) -> None:
         """Until everything that was taken on is answered. The organizations share what the time costs."""
         began = time.monotonic()
         try:
             self._answer_all()
+            self._judge()
         finally:
             seconds = time.monotonic() - began
             for organization_id, texts in self._drawn.items():
@@ -192,12 +205,26 @@ class _Batch:
                 self._look_for_readers()
 
     def _answered(self, generation: Generation, samples: Sequence[Sample]) -> None:
+        if generation.params.get(SCORES) and not generation.into_queue:
+            self._to_judge.append((generation, samples))  # once all are drawn: it would hold the others up
+            return
         try:
-            drafts = ahead.drafts(generation, samples, self._engine) if generation.into_queue else []
+            with tenant(generation.organization_id):
+                drafts = ahead.drafts(generation, samples, self._engine) if generation.into_queue else []
         except EngineError as error:
             _settle(generation, _failure(error))
         else:
             _settle(generation, _done(samples), drafts)
+
+    def _judge(self) -> None:
+        for generation, samples in self._to_judge:
+            assert generation.version is not None  # one without is never taken on
+            answer, texts = _done(samples), [generation.prompt + sample.text for sample in samples]
+            with tenant(generation.organization_id):
+                found = judging.scores(generation.version, texts, self._engine)
+            for row, each in zip(answer["samples"], found, strict=True):
+                row["scores"] = each
+            _settle(generation, answer)
 
     def _take(self) -> None:
         """Take on what is waiting, oldest first; of what is written ahead, one request at a time. A request that cannot
@@ -205,7 +232,8 @@ class _Batch:
         """
         # everyone: bots of several organizations may speak with the same weights; each row is settled in its tenant.
         waiting = Generation.everyone.filter(state=Generation.State.QUEUED, version__checksum=self._version.checksum)
-        new = waiting.exclude(pk__in=list(self._open)).select_related("bot__connection", "version")
+        taken = [*self._open, *(str(generation.pk) for generation, _ in self._to_judge)]
+        new = waiting.exclude(pk__in=taken).select_related("bot__connection", "version")
         for generation in new.order_by("into_queue", "created_at"):
             if generation.into_queue and any(each.into_queue for each in self._open.values()):
                 break
@@ -249,7 +277,7 @@ def _request(generation: Generation) -> TextRequest:
     return TextRequest(
         key=str(generation.pk),
         prompts=(generation.prompt,) * generation.count,
-        params=configs.sampling(generation.params),
+        params=drawing(generation.params),
         limit=LengthLimit(0, connection.face.excess),
         owner=str(generation.organization_id),
     )

@@ -17,6 +17,7 @@ from accounts.models import AuditEntry
 from bots import live
 from training import configs
 from training.models import Run
+from training.services import run_log
 from training.services.runs import ADVANCE
 from training.settings_schema import described, shown
 
@@ -47,6 +48,8 @@ def reconfigure(run_id: UUID | str, changes: Mapping[str, Any]) -> Run:
     run.config = full
     run.save(update_fields=["config"])
     audit.record(ACTION, run, before=before, after={name: full[name] for name in before})
+    changed = ", ".join(f"{name} {shown(before[name])} → {shown(full[name])}" for name in sorted(before))
+    run_log.note(run, f"Settings changed {run_log.by()}: {changed}.")
     live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": run.state, "kind": run.kind})
     ring(ADVANCE, run.organization_id, run.pk)  # a longer queue may make a round due
     return run

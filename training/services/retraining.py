@@ -15,9 +15,10 @@ from uuid import UUID
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.urls import reverse
 
 from accounts import audit, clock
-from accounts.services import tell_owners
+from accounts.notifications import tell
 from accounts.tenancy import tenant
 from bots.models import Bot
 from training import configs
@@ -185,7 +186,9 @@ def _fail(row: Retraining, result: str, then_online: dict[str, Any] | None) -> N
     row.next_at = clock.now() + timedelta(hours=row.every_hours)
     row.save(update_fields=["result", "learned_examples", "next_at", "last_run"])
     audit.record("retraining.failed", row, after={"result": row.result})
-    tell_owners(row.organization_id, f"Training {row.bot} again came to nothing", row.result)
+    path = reverse("training:retraining", args=[row.organization.slug, row.bot_id])
+    subject = f"run {row.last_run_id}" if row.last_run_id else f"retraining {row.pk}"
+    tell("run.failed", f"Training {row.bot} again came to nothing", path, row.result, subject)
     version = versions.current_version(row.bot)
     if then_online is None or version is None:
         return

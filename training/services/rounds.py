@@ -22,7 +22,7 @@ from training import artifacts, configs, events, history
 from training.configs import OnlineRunConfig
 from training.engine.types import LengthLimit, Proposal, RoundInput, RoundOutput
 from training.models import Canary, ModelVersion, Round, Run
-from training.services import canaries, reconfiguration, runs, versions
+from training.services import alerts, canaries, reconfiguration, run_log, runs, versions
 from training.services.engine import Engine, EngineError
 from training.services.telemetry import Recorder
 
@@ -261,7 +261,7 @@ def _roll_back_to_best(run: Run, wanted: dict[str, Any], policy: ModelVersion, s
     if better is None or better.pk == policy.pk:
         said.append("No earlier version is left to roll back to.")
         return ""
-    versions.make_current(better.pk)
+    versions.make_current(better.pk, reason)
     said.append(f"Rolled back from {policy} to {better}.")
     return reason
 
@@ -297,10 +297,12 @@ def _introduce(version: ModelVersion, config: OnlineRunConfig, speakers: _Speake
 def _record(row: Round, output: RoundOutput, proposals: Sequence[Proposal]) -> None:
     run, number = row.run, row.number
     with Recorder(run) as recorder:
-        recorder.on_step(number, output.metrics)
+        recorder.on_step(number, {**output.metrics, "round_seconds": row.seconds})
         if written := [proposal.text for proposal in proposals if proposal.arm == "learning"]:
             recorder.on_samples(number, written[:SAMPLES_SHOWN])
     audit.record("round.play", run, after={"number": number, "decisions": row.decisions})
+    run_log.note(run, f"Round {number}. {' '.join(row.decisions)}".strip(), step=number)
+    alerts.of_round(run, number, row.report)
     events.round_finished(run, number)
     live.tell(run.bot_id, {"type": "round", "run": str(run.pk), "number": number, "decisions": row.decisions})
 

@@ -22,7 +22,9 @@ from accounts.quotas import QuotaExceeded
 from bots import live
 from bots.models import Bot
 from training import configs, events
-from training.models import Dataset, Harvest, ModelVersion, Run, RunDataset
+from training.engine.errors import TrainingDiverged
+from training.models import Dataset, Harvest, ModelVersion, Run, RunDataset, RunEvent
+from training.services import alerts, run_log
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ MOST_STUMBLES = 3
 ADVANCE = "training.tasks.gpu_advance_run"
 WAITS = "waits"
 """In a run's progress: why it waits, in words."""
+WISHES = {Run.Wish.PAUSE: "Asked to pause", Run.Wish.STOP: "Asked to stop", Run.Wish.RUN: "Asked to go on"}
 
 
 def start_finetune(
@@ -114,12 +117,15 @@ def _start(run: Run, weights: Mapping[Dataset, float]) -> Run:
             run.save()
             for dataset, weight in weights.items():
                 RunDataset.objects.create(run=run, dataset=dataset, weight=weight)
+            if Dataset.objects.filter(pk__in=[dataset.pk for dataset in weights], may_learn=False).exists():
+                raise ValidationError({"dataset": "The permission to learn from a dataset was taken back just now."})
     except IntegrityError:  # UNIQUE(bot) over living runs
         raise ValidationError(
             "Another run of this bot is under way: stop it first, or wait until it has finished."
         ) from None
     learned_from = {str(dataset.pk): weight for dataset, weight in weights.items()}
     audit.record("run.start", run, after={"kind": run.kind, "config": run.config, "datasets": learned_from})
+    run_log.note(run, f"Queued {run_log.by()}.")
     events.run_started(run)
     live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": run.state, "kind": run.kind})
     ring(ADVANCE, run.organization_id, run.pk)
@@ -153,6 +159,7 @@ def _wish(run_id: UUID | str, wish: Run.Wish) -> Run:
         run.progress = _not_waiting(run)
     run.save(update_fields=["wish", "state", "progress"])
     audit.record(f"run.{wish}", run, before=before, after={"wish": wish, "state": run.state})
+    run_log.note(run, f"{WISHES[wish]} {run_log.by()}.")
     live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": run.state, "kind": run.kind})
     ring(ADVANCE, run.organization_id, run.pk)
     return run
@@ -186,6 +193,7 @@ def mark_running(run: Run) -> None:
     mine.update(state=Run.State.RUNNING, started_at=started, progress=run.progress)
     if run.state != Run.State.RUNNING:
         audit.record("run.state", run, before={"state": run.state}, after={"state": Run.State.RUNNING})
+        run_log.note(run, "Started." if run.started_at is None else "Going on.")
         run.state = Run.State.RUNNING
         live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": run.state, "kind": run.kind})
 
@@ -214,6 +222,7 @@ def put_off(run: Run, why: str) -> None:
     held = Run.objects.filter(free, pk=run.pk, fence=run.fence, wish=Run.Wish.RUN)
     if held.update(state=run.state, progress=run.progress):
         audit.record("run.wait", run, before=before, after={"state": run.state, "reason": why})
+        run_log.moved(run, run.state, reason=why)
         live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": run.state, "kind": run.kind})
 
 
@@ -234,9 +243,16 @@ def release(run: Run, **fields: Any) -> bool:
     if booked and "state" in fields and fields["state"] != run.state:
         audit.record("run.state", run, before={"state": run.state}, after={"state": fields["state"]})
         events.run_moved(run, fields["state"])
+        run_log.moved(run, fields["state"], reason=_reason(fields))
         live.tell(run.bot_id, {"type": "run", "run": str(run.pk), "state": fields["state"], "kind": run.kind})
         run.state = fields["state"]
     return bool(booked)
+
+
+def _reason(booked: dict[str, Any]) -> str:
+    """Why a run is in the state that is being booked, where that is known."""
+    progress = booked.get("progress") or {}
+    return str(booked.get("error") or progress.get(WAITS) or progress.get("reason") or "")
 
 
 def obey(run: Run) -> bool:
@@ -257,7 +273,9 @@ def stumble(run: Run, error: Exception) -> None:
         fail(run, RuntimeError(f"It broke off {stumbles} times in a row: {type(error).__name__}: {error}"))
         return
     log.error("run %s broke off: %s", run.pk, error, exc_info=error)
-    release(run, progress=run.progress | {"stumbles": stumbles})
+    if release(run, progress=run.progress | {"stumbles": stumbles}):
+        words = f"It broke off and is tried again: {type(error).__name__}: {error}"
+        run_log.note(run, words, level=RunEvent.Level.WARNING)
 
 
 def free_dead_leases() -> int:
@@ -277,4 +295,6 @@ def fail(run: Run, error: Exception) -> None:
     """End a run that cannot go on, with words for its owner."""
     log.error("run %s failed: %s", run.pk, error, exc_info=error)
     words = " ".join(error.messages) if isinstance(error, ValidationError) else str(error) or type(error).__name__
-    release(run, state=Run.State.FAILED, finished_at=clock.now(), error=words[:4000])
+    failed = release(run, state=Run.State.FAILED, finished_at=clock.now(), error=words[:4000])
+    if failed and isinstance(error, TrainingDiverged):
+        alerts.raise_alert(run, alerts.NOT_A_NUMBER, words)

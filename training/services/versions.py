@@ -21,6 +21,10 @@ from training import artifacts, events
 from training.models import Canary, ModelVersion, Run
 from training.services import canaries
 
+ROLLED_BACK = "rolled_back"
+"""In a version's report, once an older one took over from it: {"to": that version's number, "reason"}."""
+LONGEST_REASON = 300
+
 
 def create_version(
     bot: Bot,
@@ -74,12 +78,16 @@ def _removing(prefix: str) -> Iterator[None]:
 
 
 @transaction.atomic
-def make_current(version_id: UUID | str) -> ModelVersion:
+def make_current(version_id: UUID | str, reason: str = "") -> ModelVersion:
     """Make a version the one that its bot speaks with: promoting a new one and rolling back to an old one are the
     same act. A trial that is under way ends with it, promoted when it is the trial's version.
+
+    A version that an older one takes over from keeps in its report that it was rolled back, to which and why, until it
+    speaks again.
     """
     version: ModelVersion = ModelVersion.objects.select_related("bot").get(pk=version_id)
     canaries.hold_speaker(version.bot_id)
+    reason = reason.replace("\0", "").strip()[:LONGEST_REASON]
     before = ModelVersion.objects.filter(bot=version.bot_id, is_current=True).first()
     if before is not None and before.pk == version.pk:
         version.is_current = True
@@ -90,12 +98,16 @@ def make_current(version_id: UUID | str) -> ModelVersion:
         canaries.close(trial, state, f"{audit.actor().label} made {version} current.")
     ModelVersion.objects.filter(bot=version.bot_id, is_current=True).update(is_current=False)
     version.is_current = True
-    version.save(update_fields=["is_current"])
+    version.report.pop(ROLLED_BACK, None)
+    version.save(update_fields=["is_current", "report"])
+    if before is not None and version.number < before.number:
+        before.report[ROLLED_BACK] = {"to": version.number, "reason": reason}
+        before.save(update_fields=["report"])
     audit.record(
         "version.make_current",
         version,
         before={"number": before.number if before else None},
-        after={"number": version.number},
+        after={"number": version.number} | ({"reason": reason} if reason else {}),
     )
     events.model_promoted(version)
     live.tell(version.bot_id, {"type": "version", "version": str(version.pk), "number": version.number})

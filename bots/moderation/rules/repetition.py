@@ -27,7 +27,7 @@ class Repetition(Rule):
             return Finding("block", "The bot has posted this before, all but word for word.")
         if _stuck(tokens, own):
             return Finding("flag", "The text repeats itself.")
-        if likeness > LIKE:
+        if likeness > context.number("likeness", LIKE):
             return Finding("flag", f"{likeness:.0%} of the text is in an earlier post.")
         return PASSED
 

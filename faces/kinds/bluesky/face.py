@@ -25,6 +25,7 @@ from faces.contract import (
     RemotePost,
     Verification,
 )
+from faces.entities import Entity
 from faces.kinds.bluesky.posts import (
     COLLECTION,
     Uri,
@@ -35,7 +36,7 @@ from faces.kinds.bluesky.posts import (
     remote_post,
     timestamp,
 )
-from faces.kinds.bluesky.richtext import facets
+from faces.kinds.bluesky.richtext import entities, facets
 from faces.kinds.bluesky.tid import tid
 from faces.kinds.bluesky.xrpc import Xrpc, XrpcError, check_active, unsent
 from faces.text import unsendable
@@ -149,6 +150,9 @@ class BlueskyFace(Face):
 
     def count(self, text: str) -> int:
         return counting.graphemes(text)
+
+    def entities(self, text: str) -> list[Entity]:
+        return entities(text)
 
     def excess(self, text: str) -> int:
         return max(super().excess(text), len(text.encode()) - MOST_BYTES)

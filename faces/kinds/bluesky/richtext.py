@@ -11,6 +11,7 @@ from typing import Any
 import regex
 
 from faces import counting
+from faces.entities import Entity, Kind, apart
 
 MOST_TAG = 64
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -31,6 +32,15 @@ def facets(text: str, resolve: Callable[[str], str | None]) -> list[dict[str, An
         index = {"byteStart": _bytes(text[:start]), "byteEnd": _bytes(text[:stop])}
         found.append({"index": index, "features": [feature]})
     return found
+
+
+_KINDS: dict[str, Kind] = {"link": "link", "mention": "mention", "tag": "hashtag"}
+
+
+def entities(text: str) -> list[Entity]:
+    """What becomes a facet, if every handle can be resolved."""
+    features = sorted(_features(text, lambda handle: handle), key=lambda feature: feature[:2])
+    return apart([Entity(start, stop, _KINDS[feature["$type"].partition("#")[2]]) for start, stop, feature in features])
 
 
 def _features(text: str, resolve: Callable[[str], str | None]) -> Iterator[tuple[int, int, dict[str, Any]]]:

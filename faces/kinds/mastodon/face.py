@@ -23,6 +23,7 @@ from faces.contract import (
     RemotePost,
     Verification,
 )
+from faces.entities import HASHTAG, NAME_AT_HOST, Entity, marked
 from faces.http import Api
 from faces.kinds.mastodon.instance import api, comparable, plain_text
 from faces.kinds.mastodon.statuses import counts, in_thread, in_threads, is_missing, remote_post
@@ -135,6 +136,9 @@ class MastodonFace(Face):
 
     def count(self, text: str) -> int:
         return counting.mastodon(text, self.connection.settings.get("link_weight", counting.LINK_WEIGHT))
+
+    def entities(self, text: str) -> list[Entity]:
+        return marked(text, ("link", counting.LINK), ("mention", NAME_AT_HOST), ("hashtag", HASHTAG))
 
     @cached_property
     def _api(self) -> Api:

@@ -11,6 +11,7 @@ from typing import Any
 from praw.const import API_PATH
 
 from accounts import clock
+from faces import counting
 from faces.contract import (
     Capabilities,
     Face,
@@ -22,6 +23,7 @@ from faces.contract import (
     RemotePost,
     Verification,
 )
+from faces.entities import NAME_AFTER_SLASH, Entity, marked
 from faces.kinds.reddit import rules
 from faces.kinds.reddit.client import BATCH, Client
 from faces.kinds.reddit.errors import listed
@@ -144,6 +146,12 @@ class RedditFace(Face):
 
     def excess(self, text: str) -> int:
         return rules.excess(text, self.connection.settings)
+
+    def entities(self, text: str) -> list[Entity]:
+        return marked(text, ("link", counting.LINK), ("mention", NAME_AFTER_SLASH))
+
+    def title_and_text(self, post: OutgoingPost) -> tuple[str, str]:
+        return ("", post.text) if post.reply_to else rules.title_and_body(post.text)
 
     def objection(self, post: OutgoingPost) -> str:
         return rules.objection(post, self.connection.settings)

@@ -26,6 +26,7 @@ from faces.contract import (
     RemotePost,
     Verification,
 )
+from faces.entities import HASHTAG, NAME, Entity, marked
 from faces.kinds.telegram import received
 from faces.kinds.telegram.api import GONE, TelegramApi, TelegramError
 from faces.kinds.telegram.messages import PostId, link, moment, post_id, split_id
@@ -146,6 +147,9 @@ class TelegramFace(Face):
 
     def count(self, text: str) -> int:
         return counting.utf16(text)
+
+    def entities(self, text: str) -> list[Entity]:
+        return marked(text, ("link", counting.X_LINK), ("mention", NAME), ("hashtag", HASHTAG))
 
     def objection(self, post: OutgoingPost) -> str:
         if not post.text.strip() and not post.images:

@@ -25,6 +25,7 @@ from faces.contract import (
     RemotePost,
     Verification,
 )
+from faces.entities import HASHTAG, NAME, Entity, apart, marked
 from faces.kinds.x.api import client
 from faces.kinds.x.flow import SCOPES, renew
 from faces.kinds.x.posts import (
@@ -162,6 +163,10 @@ class XFace(Face):
 
     def count(self, text: str) -> int:
         return counting.weighted(text)
+
+    def entities(self, text: str) -> list[Entity]:
+        links = [Entity(link.start(), link.end(), "link") for link in counting.x_links(text)]
+        return apart([*links, *marked(text, ("mention", NAME), ("hashtag", HASHTAG))])
 
     def objection(self, post: OutgoingPost) -> str:
         if found := _FORBIDDEN.search(post.text):

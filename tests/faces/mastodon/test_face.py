@@ -18,6 +18,7 @@ from faces.services import check_connection, create_connection
 from tests.faces.loopback import Loopback, Reply
 from tests.faces.mastodon.instance import NOW, Instance
 from tests.factories import PNG, World
+from tests.telling import mailed
 
 
 def test_the_token_is_sealed_and_the_rest_is_not(connection: Connection) -> None:
@@ -45,14 +46,14 @@ def test_an_account_that_is_not_labelled_automated_is_told_so(connection: Connec
 
 
 def test_a_wrong_token_breaks_the_connection_and_tells_its_owner(
-    connection: Connection, server: Loopback, mailoutbox: list[Any], django_capture_on_commit_callbacks: Any
+    connection: Connection, server: Loopback, django_capture_on_commit_callbacks: Any
 ) -> None:
     server.answer = lambda request: Reply(401, {"error": "The access token is invalid"})
     with django_capture_on_commit_callbacks(execute=True), pytest.raises(FaceError) as caught:
         check_connection(connection.pk)
     assert caught.value.credentials
     assert Connection.objects.get().state == "broken"
-    assert [mail.subject for mail in mailoutbox] == ["Kilroy: Our account must be connected again"]
+    assert mailed() == ["Kilroy: Our account must be connected again"]
 
 
 def test_an_instance_that_is_down_breaks_nothing(connection: Connection, server: Loopback) -> None:

@@ -30,6 +30,7 @@ def test_ppo_by_hand():
     close(loss, -0.2)
     close(given.logits.grad, [EVEN, EVEN])
     assert metrics["ratio_change"] == pytest.approx(0.5)
+    assert metrics["clip_share"] == 1.0
 
 
 def test_the_first_step_of_ppo_is_the_policy_gradient():
@@ -39,7 +40,7 @@ def test_the_first_step_of_ppo_is_the_policy_gradient():
     loss.backward()
     close(loss, 0.0)
     close(given.logits.grad, [[-0.25, 0.25], [-0.25, 0.25]])
-    assert metrics["ratio_change"] == 0.0
+    assert (metrics["ratio_change"], metrics["clip_share"]) == (0.0, 0.0)
 
 
 def test_ppo_sums_a_post_and_averages_posts():

@@ -80,6 +80,11 @@ def ratio_change(ratio: Tensor) -> dict[str, float]:
     return {"ratio_change": float((ratio.detach() - 1).abs().mean())}
 
 
+def clip_share(ratio: Tensor, clip: float) -> dict[str, float]:
+    """`clip_share`: share of the tokens (T,) whose ratio lies outside of 1 ± `clip`."""
+    return {"clip_share": float(((ratio.detach() - 1).abs() > clip).float().mean())}
+
+
 def standard_metrics(batch: PolicyBatch, log_policy: Tensor, log_reference: Tensor, loss: Tensor) -> dict[str, float]:
     """`loss`, `kl` (nats per post) and `entropy` (nats per token)."""
     kl = batch.per_post(divergence(log_policy.detach(), log_reference)).mean()

@@ -11,6 +11,7 @@ from torch import Tensor
 from training.engine.algorithms.batch import (
     LossParams,
     PolicyBatch,
+    clip_share,
     clipped_gain,
     ratio_change,
     standard_metrics,
@@ -44,4 +45,5 @@ def loss(batch: PolicyBatch, params: LossParams) -> tuple[Tensor, dict[str, floa
     gain = clipped_gain(ratio, advantages, params.ratio_clip) - params.beta * distance
     lengths = batch.per_post(torch.ones_like(gain))
     value = -(batch.per_post(gain) / lengths).mean()
-    return value, standard_metrics(batch, log_policy, log_reference, value) | ratio_change(ratio)
+    change = ratio_change(ratio) | clip_share(ratio, params.ratio_clip)
+    return value, standard_metrics(batch, log_policy, log_reference, value) | change

@@ -10,6 +10,7 @@ from torch import Tensor
 from training.engine.algorithms.batch import (
     LossParams,
     PolicyBatch,
+    clip_share,
     clipped_gain,
     ratio_change,
     standard_metrics,
@@ -33,4 +34,5 @@ def loss(batch: PolicyBatch, params: LossParams) -> tuple[Tensor, dict[str, floa
     )
     ratio = (log_written - old).exp()
     value = -batch.per_post(clipped_gain(ratio, advantages[batch.owner], params.ratio_clip)).mean()
-    return value, standard_metrics(batch, log_policy, log_reference, value) | ratio_change(ratio)
+    change = ratio_change(ratio) | clip_share(ratio, params.ratio_clip)
+    return value, standard_metrics(batch, log_policy, log_reference, value) | change

@@ -1,0 +1,176 @@
+"""Every page as people meet it: by ear, by keyboard, on a telephone, in the dark, with nothing from elsewhere."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import pytest
+from django.db import connection
+from playwright.sync_api import BrowserContext, Page, Response, sync_playwright
+
+from tests.browser import axe
+from tests.browser.conftest import REPORT_VIOLATIONS, launch
+from tests.browser.gallery import make_gallery
+from tests.browser.serving import cookies, served, signed_in
+from tests.browser.shots import pages
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+FIRST_VIEW = 250_000
+"""Bytes, compressed, that a page and all it needs may take."""
+MOST_SHIFT = 0.02
+"""Cumulative layout shift: what arrives late has its place."""
+SETTLED = 400
+"""Milliseconds after the last answer in which fragments and charts find their places."""
+WATCH_SHIFT = """
+window.shift = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value;
+}).observe({ type: "layout-shift", buffered: true });
+"""
+UNNAMED = """
+() => [...document.querySelectorAll("input, select, textarea, button, a[href], summary, img, [role=img]")]
+  .filter((node) => node.type !== "hidden" && node.checkVisibility())
+  .filter((node) => {
+    const labels = [...(node.labels ?? [])].map((label) => label.innerText).join("");
+    const ids = (node.getAttribute("aria-labelledby") ?? "").split(" ");
+    const by = ids.map((id) => document.getElementById(id)?.innerText);
+    const own = /^(input|select|textarea)$/i.test(node.tagName) ? "" : node.innerText;
+    if (node.tagName === "IMG" && node.hasAttribute("alt")) return false;
+    return ![labels, ...by, own, node.getAttribute("aria-label") ?? ""].some((words) => words?.trim());
+  })
+  .map((node) => node.outerHTML.slice(0, 120))
+"""
+"""What somebody who hears the page would hear nothing about."""
+FOCUSABLE = """
+() => [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")]
+  .filter((node) => node.tabIndex >= 0 && !node.disabled && node.type !== "hidden" && node.checkVisibility())
+  .filter((node) => node.type !== "radio" || node.checked || !document.querySelector(`[name="${node.name}"]:checked`))
+  .map((node) => { node.dataset.reach = ""; return node; }).length
+"""
+REACHED = """
+() => {
+  const node = document.activeElement;
+  if (!node || node === document.body || !("reach" in node.dataset)) return null;
+  const style = getComputedStyle(node);
+  const seen = style.outlineStyle !== "none" || style.boxShadow !== "none";
+  delete node.dataset.reach;
+  return seen;
+}
+"""
+TARGETS = """
+() => [...document.querySelectorAll("button, .button, summary, select, input:not([type=hidden])")]
+  .filter((node) => node.checkVisibility())
+  .filter((node) => !node.classList.contains("visually-hidden"))
+  .filter((node) => node.offsetWidth && Math.min(node.offsetWidth, node.offsetHeight) < 13)
+  .map((node) => node.outerHTML.slice(0, 120))
+"""
+
+
+@dataclass
+class Wire:
+    """What the pages of one context fetched, and what went wrong in them."""
+
+    host: str = ""
+    sizes: dict[str, int] = field(default_factory=dict)
+    fetched: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+    def listen(self, context: BrowserContext) -> None:
+        context.on("response", self._on_response)
+        context.on("weberror", lambda error: self.troubles.append(f"uncaught: {error.error}"))
+        context.on(
+            "console",
+            lambda message: self.troubles.append(message.text) if message.type in ("error", "warning") else None,
+        )
+
+    def _on_response(self, response: Response) -> None:
+        address = response.url
+        if address.startswith(("data:", "blob:")):
+            return
+        if urlsplit(address).netloc != self.host:
+            self.troubles.append(f"asks another host: {address}")
+        elif address not in self.sizes and response.status == 200:
+            self.sizes[address] = len(gzip.compress(response.body()))
+        self.fetched.append(address)
+
+    def said(self) -> list[str]:
+        """What is to be objected to since the last time, page weight included."""
+        weight = sum(self.sizes.get(address, 0) for address in set(self.fetched))
+        found, self.troubles, self.fetched = self.troubles, [], []
+        return found + ([f"takes {weight} bytes"] if weight > FIRST_VIEW else [])
+
+
+@pytest.fixture
+def places() -> Iterator[tuple[str, list[str], list[object]]]:
+    """The site's address, every page's path with all there is and with nothing there, and its owner's session."""
+    gallery = make_gallery()
+    client = signed_in(gallery.owner)
+    organizations = (gallery.full, gallery.new, gallery.empty)
+    paths = [path for organization in organizations for path in pages(gallery, client, organization).values()]
+    assert len(paths) > 50
+    connection.close()
+    with served() as address:
+        yield address, list(dict.fromkeys(paths)), cookies(client, address)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_no_page_is_objected_to(places: tuple[str, list[str], list[object]], width: int, theme: str) -> None:
+    address, paths, session = places
+    found, wire = {}, Wire(urlsplit(address).netloc)
+    with sync_playwright() as playwright, launch(playwright) as browser:
+        context = browser.new_context(
+            viewport={"width": width, "height": 844},
+            color_scheme="dark" if theme == "dark" else "light",
+            reduced_motion="reduce" if theme == "dark" else "no-preference",
+        )
+        context.set_default_timeout(30_000)
+        context.add_cookies(session)
+        context.add_init_script(REPORT_VIOLATIONS)
+        context.add_init_script(WATCH_SHIFT)
+        wire.listen(context)
+        page = context.new_page()
+        for path in paths:
+            page.goto(address + path)
+            page.wait_for_load_state("networkidle")
+            page.wait_for_timeout(SETTLED)
+            found[path] = wire.said() + _settling(page) + axe.violations(page)
+            if width < 400:
+                found[path] += _objections(page)
+    assert {path: what for path, what in found.items() if what} == {}
+
+
+def _settling(page: Page) -> list[str]:
+    """Whether the page jumped while it filled, or moves for people who asked for no motion."""
+    found = []
+    if (shift := page.evaluate("window.shift")) > MOST_SHIFT:
+        found.append(f"jumps by {shift:.3f} while it loads")
+    if page.evaluate(
+        "matchMedia('(prefers-reduced-motion: reduce)').matches"
+        " && document.getAnimations().some((each) => each.playState === 'running')"
+    ):
+        found.append("moves although the person asked for less motion")
+    return found
+
+
+def _objections(page: Page) -> list[str]:
+    found = [f"has no name: {node}" for node in page.evaluate(UNNAMED)]
+    found += [f"is too small to hit: {node}" for node in page.evaluate(TARGETS)]
+    if page.evaluate("document.scrollingElement.scrollWidth > innerWidth"):
+        found.append("is wider than a telephone")
+    if page.locator("h1").count() != 1:
+        found.append("has not one first heading")
+    for _ in range(page.evaluate(FOCUSABLE) + 3):
+        page.keyboard.press("Tab")
+        if page.evaluate(REACHED) is False:
+            found.append(f"shows no focus: {page.evaluate('document.activeElement.outerHTML').strip()[:120]}")
+    return found + [
+        f"is out of the keyboard's reach: {node}"
+        for node in page.eval_on_selector_all(
+            "[data-reach]", "nodes => nodes.map(node => node.outerHTML.slice(0, 120))"
+        )
+    ]

@@ -1,0 +1,109 @@
+"""A page stays live: what happens is shown without a reload, also what happened while the connection was away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+import pytest
+from django.db import connection
+from playwright.sync_api import Page, expect, sync_playwright
+
+from accounts.notifications import tell
+from accounts.tenancy import tenant
+from bots import live
+from bots.models import Bot
+from bots.services.posts import Draft, propose_posts
+from tests.browser.conftest import launch
+from tests.browser.cutting import cable
+from tests.browser.serving import cookies, served, signed_in
+from tests.factories import make_bot, make_connection, make_organization, make_user
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+AWAY_SECONDS = 10
+SHIFTS = """
+window.shifted = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+}).observe({ type: "layout-shift", buffered: true });
+"""
+
+
+def elsewhere(act: Callable[[], object]) -> None:
+    """Act in another thread, as another process would: this one belongs to the browser's loop."""
+
+    def run() -> None:
+        try:
+            act()
+        finally:
+            live.flush()
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(run).result()
+
+
+def propose(organization_id: UUID, bot_id: UUID, text: str) -> None:
+    with tenant(organization_id):
+        propose_posts(Bot.objects.get(pk=bot_id), [Draft(text)])
+
+
+def test_what_happens_is_shown_without_a_reload_also_after_ten_seconds_without_a_connection() -> None:
+    owner = make_user("alice@kilroy.example")
+    organization = make_organization("Acme", owner)
+    with tenant(organization.pk):
+        bot = make_bot(make_connection(), name="Writer")
+    client = signed_in(owner)
+    connection.close()
+    with served() as site, cable(site) as line, sync_playwright() as playwright, launch(playwright) as browser:
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        context.set_default_timeout(20_000)
+        context.add_cookies(cookies(client, line.address))
+        page = context.new_page()
+        frames: list[str] = []
+        page.on("websocket", lambda socket: socket.on("framereceived", lambda payload: frames.append(str(payload))))
+        page.add_init_script(SHIFTS)
+        page.goto(f"{line.address}/o/acme/bots/{bot.pk}/")
+        status, away = page.locator("[data-live-status]"), page.locator("#away")
+        expect(status).to_have_text("Live")
+        page.evaluate("window.neverReloaded = true")
+
+        elsewhere(lambda: propose(organization.pk, bot.pk, "The first post of the morning"))
+        expect(page.get_by_text("1 post waiting for approval")).to_be_visible()
+
+        line.cut()
+        elsewhere(lambda: propose(organization.pk, bot.pk, "Nobody was listening to this one"))
+        expect(away).to_have_text("Reconnecting…", timeout=6_000)
+        expect(status).to_have_text("Reconnecting…")
+        page.wait_for_timeout(AWAY_SECONDS * 1000)
+        frames.clear()
+        line.mend()
+        expect(page.get_by_text("2 posts waiting for approval")).to_be_visible()
+        expect(status).to_have_text("Live")
+        expect(away).to_have_text("")
+        assert _missed(frames) == ["post"]  # told in order, from where it was: it was not asked to catch up
+
+        elsewhere(lambda: _tell(organization.pk))
+        page.evaluate("htmx.trigger(document.body, 'kilroy:run')")  # what the bell listens to besides its own clock
+        expect(page.locator(".bell__count")).to_contain_text("2")
+        assert page.evaluate("window.neverReloaded") is True
+        assert _shift(page) == 0
+
+
+def _missed(frames: list[str]) -> list[str]:
+    messages = [json.loads(frame) for frame in frames]
+    assert not any(message["type"] == "catch_up" for message in messages)
+    return [event["data"]["type"] for message in messages for event in message.get("events", ())]
+
+
+def _tell(organization_id: UUID) -> None:
+    with tenant(organization_id):
+        tell("connection.broken", "Ours must be connected again", "/o/acme/connections/", subject="connection 1")
+
+
+def _shift(page: Page) -> float:
+    """Cumulative layout shift since the page was opened."""
+    return float(page.evaluate("window.shifted"))

@@ -1,0 +1,96 @@
+"""Which runs are held against each other: the pinned one of a bot, and what sets two configurations apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from accounts import audit
+from bots.models import Bot
+from training.models import Run
+from training.services import run_log
+from training.settings_forms import KINDS
+from training.settings_schema import described, shown
+
+MOST_BESIDE = 5
+"""Runs that a chart shows beside its own: more lines cannot be told apart."""
+MOST_OFFERED = 8
+
+
+@transaction.atomic
+def pin(run_id: UUID | str) -> Run:
+    """Make a run the one that its bot's other runs are held against; the one before is so no longer."""
+    bot_id = Run.objects.values_list("bot", flat=True).get(pk=run_id)
+    Bot.objects.select_for_update(no_key=True).get(pk=bot_id)  # so that two at once leave one
+    run = Run.locked(run_id)
+    for other in Run.objects.filter(bot=bot_id, pinned=True).exclude(pk=run.pk):
+        _set(other, False)
+    return _set(run, True)
+
+
+@transaction.atomic
+def unpin(run_id: UUID | str) -> Run:
+    """Hold no run against this one any longer."""
+    return _set(Run.locked(run_id), False)
+
+
+def _set(run: Run, pinned: bool) -> Run:
+    if run.pinned != pinned:
+        run.pinned = pinned
+        run.save(update_fields=["pinned"])
+        verb = "pin" if pinned else "unpin"
+        audit.record(f"run.{verb}", run, before={"pinned": not pinned}, after={"pinned": pinned})
+        run_log.note(run, f"{'Pinned as the baseline' if pinned else 'No longer the baseline'} {run_log.by()}.")
+    return run
+
+
+def pinned_beside(run: Run) -> list[Run]:
+    """The pinned run of the same bot and kind, unless it is this one."""
+    if run.pinned:
+        return []
+    return list(Run.objects.filter(bot=run.bot_id, kind=run.kind, pinned=True).exclude(pk=run.pk)[:1])
+
+
+def label(run: Run) -> str:
+    """A run's name among its bot's others."""
+    return f"{run.get_kind_display()}, {run.created_at:%-d %b %H:%M}"
+
+
+def beside(run: Run) -> list[Run]:
+    """The latest other runs of the same bot and kind that may be shown beside it: not the pinned one, which is."""
+    return list(Run.objects.filter(bot=run.bot_id, kind=run.kind, pinned=False).exclude(pk=run.pk)[:MOST_OFFERED])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting with its value in each of the runs, in their order; None where a run does not know it."""
+
+    name: str
+    label: str
+    values: tuple[Any, ...]
+
+    @property
+    def shown(self) -> list[str]:
+        return ["–" if value is None else shown(value) for value in self.values]
+
+
+def differences(runs: Sequence[Run]) -> list[Difference]:
+    """The settings in which runs differ, datasets and start versions among them."""
+    labels = {each.name: each.setting.label for run in runs for each in described(KINDS[run.kind])}
+    rows = [_facts(run) for run in runs]
+    found = []
+    for name in dict.fromkeys(name for row in rows for name in row):
+        values = tuple(row.get(name) for row in rows)
+        if any(value != values[0] for value in values):
+            found.append(Difference(name, labels.get(name, name.replace("_", " ").capitalize()), values))
+    return found
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    sources = ", ".join(str(source) for source in run.sources.all())
+    start = str(run.start_version) if run.start_version else None
+    return {"kind": run.get_kind_display(), "datasets": sources or None, "start_version": start, **run.config}
