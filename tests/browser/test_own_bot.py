@@ -18,7 +18,7 @@ from tests.faces.mastodon.fake import FakeMastodon
 
 pytestmark = pytest.mark.browser
 
-BOT, HERALD = "Harbour news", "Harbour herald"
+BOT, HERALD, DATASET = "Harbour news", "Harbour herald", "Harbour posts"
 TRAINING = 240_000
 """Milliseconds for a short fine-tuning on two cores that others use too."""
 PUBLISHED = 60_000
@@ -77,17 +77,19 @@ def test_own_posts_make_a_fine_tuned_bot(site: Site, visitor: Visitor, home: str
 
     page.goto(f"{overview}datasets/upload/")
     page.get_by_label("File").set_input_files(_own_posts(tmp_path))
-    page.get_by_label("Name").fill("Harbour posts")
+    page.get_by_label("Name").fill(DATASET)
     page.get_by_label("Source").fill("Our own account")
     page.get_by_label("Licence").fill("Our own words")
     page.get_by_label("A model may learn from these posts").check()
     page.get_by_role("button", name="Look at the file").click()
     expect(page.get_by_text("The file is fine.")).to_be_visible()
     page.get_by_role("button", name="Import", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(DATASET)
+    expect(page.get_by_role("button", name="Delete").first).to_be_visible()  # not while it is being imported
 
     _fine_tune(page, overview)
     page.goto(f"{overview}models/")
-    expect(_current(page)).to_contain_text("v1")
+    expect(_current(page).get_by_role("heading")).to_contain_text("v1")
 
 
 def _overview(page: Page) -> str:
@@ -100,20 +102,21 @@ def _overview(page: Page) -> str:
 def _fine_tune(page: Page, overview: str) -> None:
     """A short run, watched until it has finished, without a reload."""
     page.goto(f"{overview}runs/")
-    kind = page.get_by_label("Fine-tuning", exact=True)
-    if kind.count():
-        kind.check()
+    page.get_by_label("Fine-tuning", exact=True).check()
+    page.get_by_label(DATASET).check()
     page.get_by_text("Settings of fine-tuning").click()
-    page.get_by_label("Most steps").fill("12")
+    page.get_by_label("Epochs").fill("1")
     page.get_by_role("button", name="Start", exact=True).click()
-    page.get_by_role("link", name="Fine-tuning").first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Fine-tuning")
+    page.evaluate("window.neverReloaded = true")
     expect(page.locator("[data-live-status]")).to_have_text("Live")
     expect(page.locator(".pill", has_text="Finished")).to_be_visible(timeout=TRAINING)
+    assert page.evaluate("window.neverReloaded") is True
 
 
 def _current(page: Page) -> Locator:
     """The version that the bot speaks with, in the list of its models."""
-    return page.locator("[data-version]", has=page.locator(".pill", has_text="Current"))
+    return page.get_by_role("listitem").filter(has=page.locator(".pill", has_text="Speaking now"))
 
 
 def test_a_version_that_turned_out_bad_is_rolled_back(visitor: Visitor, home: str) -> None:
@@ -124,10 +127,14 @@ def test_a_version_that_turned_out_bad_is_rolled_back(visitor: Visitor, home: st
     overview = _overview(page)
     _fine_tune(page, overview)
     page.goto(f"{overview}models/")
-    expect(_current(page)).to_contain_text("v2")
+    expect(_current(page).get_by_role("heading")).to_contain_text("v2")
     page.on("dialog", lambda dialog: dialog.accept())
-    page.locator("[data-version]", has_text="v1").get_by_role("button", name="Make current").click()
-    expect(_current(page)).to_contain_text("v1")
+    page.get_by_role("link", name="v1", exact=True).click()
+    page.get_by_label("Why").fill("It lost its dry tone.")
+    page.get_by_role("button", name="Roll back to v1").click()
+    page.goto(f"{overview}models/")
+    expect(_current(page).get_by_role("heading")).to_contain_text("v1")
+    expect(page.get_by_text("It lost its dry tone.")).to_be_visible()
 
 
 def test_an_account_is_connected_and_the_first_post_is_live(
