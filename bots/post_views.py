@@ -59,6 +59,8 @@ def next_posts_fragment(request: OrganizationRequest, bot_id: UUID) -> HttpRespo
 def post_detail(request: OrganizationRequest, bot_id: UUID, post_id: UUID) -> HttpResponse:
     bot = bot_or_404(bot_id)
     post = _post_or_404(bot, post_id)
+    if request.htmx and request.htmx.target == f"post-{post_id}":  # type: ignore[attr-defined]
+        return _acted(request, bot, post_id)  # its card in a list, which has heard that it moved
     context = bot_context(bot, "posts") | _limits(bot)
     card = queries.post_card(bot, post, request.organization.slug)
     prefetch_related_objects([post], "observations")

@@ -155,6 +155,17 @@
     if (event.persisted) location.reload(); // the back-forward cache closed the socket
   });
 
+  // A post's card in a list fetches itself anew when its post moved, unless somebody is at work in it.
+  const refresh = (card) => {
+    if (card && !card.querySelector("textarea:focus, input:focus, details[open]")) htmx.trigger(card, "kilroy:moved");
+  };
+  document.body.addEventListener("kilroy:message", ({ detail: message }) => {
+    if (message.type === "post") refresh(document.getElementById(`post-${message.post}`));
+  });
+  document.body.addEventListener("kilroy:reconnected", () => {
+    for (const card of document.querySelectorAll(".post-card[hx-get]")) refresh(card);
+  });
+
   // Samples arrive whole in the message: show them at once, as text and never as markup.
   document.body.addEventListener("kilroy:message", ({ detail: message }) => {
     if (message.type !== "samples") return;

@@ -76,7 +76,7 @@ def test_own_posts_make_a_fine_tuned_bot(site: Site, visitor: Visitor, home: str
     overview = _overview(page)
 
     page.goto(f"{overview}datasets/upload/")
-    page.get_by_label("File").set_input_files(_own_posts(tmp_path))
+    page.get_by_label("File", exact=True).set_input_files(_own_posts(tmp_path))
     page.get_by_label("Name").fill(DATASET)
     page.get_by_label("Source").fill("Our own account")
     page.get_by_label("Licence").fill("Our own words")
