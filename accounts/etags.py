@@ -93,7 +93,7 @@ def _is_detail(view: OrganizationViewSet) -> bool:
 
 def _lock(view: OrganizationViewSet) -> None:
     row = view.get_object() if _is_detail(view) else None
-    if isinstance(row, TenantModel):
+    if isinstance(row, TenantModel) and row.pk is not None:  # not a default that nobody has stored
         type(row).locked(row.pk)
     else:
         Organization.objects.select_for_update(no_key=True).get(pk=view.membership.organization_id)

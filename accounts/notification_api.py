@@ -74,6 +74,7 @@ class NotificationChoiceSerializer(serializers.ModelSerializer[NotificationChoic
 class NotificationChoiceViewSet(OrganizationViewSet):
     """How you want to be told of each kind of thing that your role may hear of."""
 
+    queryset = NotificationChoice.objects.all()
     serializer_class = NotificationChoiceSerializer
     pagination_class = None
     filter_backends = ()
@@ -91,9 +92,15 @@ class NotificationChoiceViewSet(OrganizationViewSet):
     )
     def partial_update(self, request: Request, pk: str, *args: Any, **kwargs: Any) -> Response:
         """Choose for one kind."""
-        if pk not in {choice.kind for choice in notifications.choices_of(self.membership)}:
-            raise Http404
+        self.get_object()
         data = self.get_serializer(data=request.data, partial=True)
         data.is_valid(raise_exception=True)
         choice = notifications.choose(self.membership.user, pk, **data.validated_data)
         return Response(self.get_serializer(choice).data)
+
+    def get_object(self) -> NotificationChoice:
+        """The choice for a kind, stored or not. Raises Http404."""
+        for choice in notifications.choices_of(self.membership):
+            if choice.kind == self.kwargs["pk"]:
+                return choice
+        raise Http404

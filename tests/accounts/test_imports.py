@@ -43,13 +43,14 @@ CHANGED: dict[str, set[str]] = {
     "faces.Connection": {"state", "problem"},
     "faces.SandboxPost": {"key"},
     "training.Canary": {"state", "reason", "ended_at"},
-    "training.Generation": {"state", "error", "finished_at"},
+    "training.Generation": {"state", "error", "finished_at", "group"},
     "training.Harvest": {"active", "next_at"},
     "training.ModelVersion": {"folder"},
     "training.Run": {"state", "wish", "owner", "lease_until", "finished_at"},
 }
 """What does not go on by itself where it arrives, and what is unique in an installation."""
 AGAIN = {
+    "training.Generation": {"group"},
     "training.ModelVersion": {"folder"},
     "bots.Post": {"platform_key", "payload_sha256"},
     "faces.SandboxPost": {"key"},

@@ -223,7 +223,7 @@ def test_another_organization_is_as_missing_in_the_api_as_one_that_never_was(wor
                 _ask(Client(), method, route.url("acme", ids), Authorization=f"Bearer {token}"),
             ]
         ]
-        if "<pk>" in route.pattern:
+        if "<pk>" in route.pattern and "notification-choices" not in route.pattern:  # whose ids are names of kinds
             missing = MISSING if isinstance(ids["pk"], uuid.UUID) else 999_999_999
             asked = (ids["pk"], missing, "not-an-id")
             groups.append([_ask(charlie, method, route.url("globex", {"pk": pk})) for pk in asked])

@@ -325,7 +325,7 @@ def test_the_engine_may_ask_to_go_back_to_the_version_that_wrote_the_best_posts(
     engine.report = {}
     advance_run(run.pk, engine)
     assert engine.rounds[-1].policy.name == str(good.pk)
-    assert AuditEntry.objects.filter(action="version.make_current", after={"number": 2}).count() == 2
+    assert AuditEntry.objects.filter(action="version.make_current", after__number=2).count() == 2
 
 
 def test_with_nothing_to_go_back_to_the_round_says_so(run: Run, engine: FakeEngine, start: ModelVersion) -> None:
