@@ -92,7 +92,7 @@ def _parameter_value(parameter: Parameter, given: Any) -> Any:
 
 
 class RunForm(forms.Form):
-    kind = forms.ChoiceField(choices=Run.Kind.choices, widget=forms.RadioSelect)
+    kind = forms.ChoiceField(choices=Run.Kind.choices, widget=forms.RadioSelect, initial=Run.Kind.OFFLINE)
     dataset = forms.ModelMultipleChoiceField(
         queryset=Dataset.objects.none(),
         required=False,

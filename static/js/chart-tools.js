@@ -9,7 +9,7 @@
   const range = tools.querySelector("[data-zoom-range]");
   const slider = tools.querySelector("[data-smooth]");
   const keys = tools.querySelector("[data-run-keys]");
-  tools.querySelector("[data-needs-scripts]").hidden = false;
+  tools.querySelector("[data-needs-scripts]").classList.remove("held");
 
   let whole = [0, 0]; // all that was measured, from before zooming
 

@@ -12,7 +12,7 @@
     toggle.setAttribute("aria-pressed", String(wanted));
     toggle.querySelector("[data-single-keys-state]").textContent = wanted ? "on" : "off";
   };
-  toggle.hidden = false;
+  toggle.classList.remove("held");
   set(localStorage.getItem(STORED) !== "off");
   toggle.addEventListener("click", () => {
     set(!on());
