@@ -1,4 +1,4 @@
-"""Two versions side by side: what was measured, with the difference, and how their runs were set differently."""
+"""Two versions side by side: what was measured, with the difference, and what they wrote."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from training import reports
-from training.models import ModelVersion, Round, Run, SampleSet
-from training.settings_forms import KINDS, with_unit
-from training.settings_schema import described
+from training.models import ModelVersion, Round, SampleSet
 
 FIRST = ("heldout_loss", "lift", "lift_low", "lift_high", "reward_mean", "kl", "distinct_2", "memorised_rate")
 LOWER = frozenset(
@@ -67,33 +65,6 @@ def _number(metrics: Mapping[str, Any], name: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A setting that two runs do not share; "" where a run has no such setting."""
-
-    label: str
-    first: str
-    second: str
-
-
-def differences(first: Run | None, second: Run | None) -> list[Difference]:
-    """Settings, defaults included, that differ between two runs; none where one of them is gone."""
-    if first is None or second is None or first.pk == second.pk:
-        return []
-    ours, theirs = _settings(first), _settings(second)
-    labels = [*ours, *(label for label in theirs if label not in ours)]
-    pairs = [Difference(label, ours.get(label, ""), theirs.get(label, "")) for label in labels]
-    return [each for each in pairs if each.first != each.second]
-
-
-def _settings(run: Run) -> dict[str, str]:
-    found = {"Kind of run": run.get_kind_display()}
-    found["Datasets"] = ", ".join(map(str, run.sources.all()))
-    for each in described(KINDS[run.kind]):
-        found[each.setting.label] = with_unit(each, run.config.get(each.name, each.default))
-    return found
 
 
 def samples_of(versions: Sequence[ModelVersion]) -> dict[UUID, SampleSet]:

@@ -20,7 +20,7 @@ from training import figures, lineage, model_archive, reports
 from training.artifacts import ArtifactError
 from training.models import ModelVersion
 from training.playground_forms import UploadForm
-from training.services import uploads, versions
+from training.services import run_choices, uploads, versions
 from training.views import of_bot
 
 CHILDREN = 20
@@ -65,7 +65,7 @@ def model_compare(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
         "first": first,
         "second": second,
         "figures": figures.figures(first, second),
-        "settings": figures.differences(first.run, second.run),
+        "settings": run_choices.differences([run for run in (first.run, second.run) if run]),
         "samples": [(version, samples.get(version.pk)) for version in found],
     }
     return render(request, "training/model_compare.html", context)

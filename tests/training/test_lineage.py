@@ -20,7 +20,7 @@ from tests.factories import World, client_of, make_canary, make_round, make_run,
 from training import figures, lineage
 from training.lineage import Line, Place
 from training.models import Canary, Generation, ModelVersion
-from training.services import versions
+from training.services import run_choices, versions
 
 
 @pytest.fixture
@@ -136,10 +136,10 @@ def test_figures_differ_with_their_sign_and_their_direction(bot: Bot) -> None:
 
 def test_settings_differ_with_their_defaults(bot: Bot) -> None:
     first, second = make_run(bot, state="finished"), make_run(bot, state="finished", config={"patience": 7})
-    labels = {each.label: (each.first, each.second) for each in figures.differences(first, second)}
+    labels = {each.label: each.shown for each in run_choices.differences([first, second])}
     assert labels.pop("Patience") == ("3", "7")
     assert list(labels) == ["Datasets"]
-    assert figures.differences(first, first) == figures.differences(first, None) == []
+    assert run_choices.differences([first, first]) == run_choices.differences([first]) == []
 
 
 def test_samples_are_those_of_the_versions_own_round(bot: Bot) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
@@ -13,8 +13,8 @@ from accounts import audit
 from bots.models import Bot
 from training.models import Run
 from training.services import run_log
-from training.settings_forms import KINDS
-from training.settings_schema import described, shown
+from training.settings_forms import KINDS, with_unit
+from training.settings_schema import described
 
 MOST_BESIDE = 5
 """Runs that a chart shows beside its own: more lines cannot be told apart."""
@@ -67,30 +67,40 @@ def beside(run: Run) -> list[Run]:
 
 @dataclass(frozen=True)
 class Difference:
-    """A setting with its value in each of the runs, in their order; None where a run does not know it."""
+    """A setting with its value in each of the runs, in their order, as it is and in words; None and “–” where a run
+    has no such setting.
+    """
 
     name: str
     label: str
     values: tuple[Any, ...]
+    shown: tuple[str, ...]
 
-    @property
-    def shown(self) -> list[str]:
-        return ["–" if value is None else shown(value) for value in self.values]
+
+class _Fact(NamedTuple):
+    label: str
+    value: Any
+    words: str
 
 
 def differences(runs: Sequence[Run]) -> list[Difference]:
-    """The settings in which runs differ, datasets and start versions among them."""
-    labels = {each.name: each.setting.label for run in runs for each in described(KINDS[run.kind])}
+    """The settings, defaults included, in which runs differ; their kinds, datasets and start versions among them."""
     rows = [_facts(run) for run in runs]
     found = []
-    for name in dict.fromkeys(name for row in rows for name in row):
-        values = tuple(row.get(name) for row in rows)
+    for name, label in {name: fact.label for row in rows for name, fact in row.items()}.items():
+        facts = [row.get(name, _Fact(label, None, "–")) for row in rows]
+        values = tuple(fact.value for fact in facts)
         if any(value != values[0] for value in values):
-            found.append(Difference(name, labels.get(name, name.replace("_", " ").capitalize()), values))
+            found.append(Difference(name, label, values, tuple(fact.words for fact in facts)))
     return found
 
 
-def _facts(run: Run) -> dict[str, Any]:
-    sources = ", ".join(str(source) for source in run.sources.all())
-    start = str(run.start_version) if run.start_version else None
-    return {"kind": run.get_kind_display(), "datasets": sources or None, "start_version": start, **run.config}
+def _facts(run: Run) -> dict[str, _Fact]:
+    named = {"kind": ("Kind of run", run.get_kind_display())}
+    named["datasets"] = ("Datasets", ", ".join(map(str, run.sources.all())))
+    named["start_version"] = ("Start version", str(run.start_version or ""))
+    found = {name: _Fact(label, told or None, told or "–") for name, (label, told) in named.items()}
+    for each in described(KINDS[run.kind]):
+        value = run.config.get(each.name, each.default)
+        found[each.name] = _Fact(each.setting.label, value, with_unit(each, value))
+    return found
