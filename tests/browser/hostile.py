@@ -126,7 +126,7 @@ def _training(made: Everything) -> None:
     preview = {
         "kept": 3, "dropped": dict.fromkeys(PAYLOADS[:50], 1), "problem_count": 9, "looked_at": 9, "complete": True,
         "problems": lines, "columns_found": PAYLOADS,
-        "filters": [{"name": name, "dropped": 1, "examples": lines} for name in FILTERS],
+        "filters": [{"name": name, "label": POLYGLOT, "dropped": 1, "examples": lines} for name in FILTERS],
         "sample": [{"text": line, "author": line, "community": line} for line in PAYLOADS],
     }  # fmt: skip
     Dataset.objects.filter(pk=made.dataset.pk).update(state="uploaded", preview=preview, columns={"text": POLYGLOT})

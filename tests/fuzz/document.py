@@ -44,7 +44,7 @@ def with_rows(document: dict[str, Any], twins: tuple[Twin, Twin]) -> dict[str, A
         for field, schema in component.get("properties", {}).items() if name.endswith("Request") else ():
             resource = "posts" if name == "OneOfManyRequest" and field == "id" else RESOURCES_OF.get(field)
             if resource and schema.get("format") == "uuid":
-                schema["enum"] = rows[resource]
+                schema["enum"] = rows[resource] + ([None] if schema.get("nullable") else [])
     return document
 
 
