@@ -17,7 +17,7 @@ test: ## set up and run every test; ARGS= goes to pytest
 	@requirements/chromium.sh
 	@requirements/recordings.sh
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-servers: ## try faces against the platforms' own servers; ARGS= goes to pytest
 	@requirements/install.sh dev

@@ -22,6 +22,8 @@ from accounts.people import vouch_for
 from accounts.plans import PLANS, QUOTAS
 from accounts.tenancy import tenant
 
+admin.site.index_title = "Everything that is kept"
+
 for model in apps.get_models():
     if model.__module__.startswith("allauth.") and admin.site.is_registered(model):
         admin.site.unregister(model)  # secrets, session keys and settings that come from the environment

@@ -213,6 +213,7 @@ class AuditEntry(TenantModel):
     class Meta(TenantModel.Meta):
         indexes = [models.Index(fields=["organization", "-at"])]
         ordering = ["-at", "-id"]
+        verbose_name_plural = "audit entries"
 
     def __str__(self) -> str:
         return f"{self.actor}: {self.action} {self.object_type} {self.object_id}"

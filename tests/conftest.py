@@ -19,6 +19,21 @@ from kilroy_site.embedded.redis import Redis
 from kilroy_site.embedded.server import EmbeddedServer, socket_folder
 from tests.settings import RUN_FOLDER_VARIABLE
 
+LONG = (
+    "browser/test_every_page.py",
+    "browser/test_hostile_text.py",
+    "chaos/",
+    "site/test_rehearse.py",
+    "training/engine/test_finetune.py",
+    "api/test_fuzz.py",
+    "browser/test_own_bot.py",
+    "browser/test_first_visit.py",
+    "accounts/test_routes.py",
+    "accounts/test_canary.py",
+)
+"""Files that take a minute or more come first, the longest foremost, so that no process waits for the other at the end
+(`make test` keeps this order).
+"""
 ENGINE_TESTS = Path(__file__).parent / "training" / "engine"
 _started: list[tuple[EmbeddedServer, Popen[bytes]]] = []
 
@@ -33,6 +48,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     _remove_abandoned(folder.parent)
     for server in _servers(folder):
         _started.append((server, server.start(folder / "logs" / f"{server.name}.log")))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def turn(item: pytest.Item) -> int:
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        return next((place for place, long in enumerate(LONG) if path.startswith(long)), len(LONG))
+
+    items.sort(key=turn)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

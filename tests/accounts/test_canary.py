@@ -43,6 +43,7 @@ from tests.everything import Everything, make_everything
 from tests.faces.loopback import Loopback, Reply, Request, serve
 from tests.factories import PNG, World, client_of, make_bot, make_post, make_user, make_world
 from tests.routes import PAGES, ids_of
+from training import streaming
 
 pytestmark = pytest.mark.django_db(transaction=True)
 app.loader.import_default_modules()
@@ -283,6 +284,7 @@ def test_secrets_are_nowhere_but_sealed(
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(streaming, "LONGEST", 0.1)  # no worker draws what streams wait for
     database.force_debug_cursor = True  # its log tells every statement
     _factors(world, planted)
     alice, brought = _programs(world, planted, platform, heard)

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from accounts import clock
 from accounts.models import Organization, User
 from accounts.tenancy import tenant
-from bots.models import Bot, Post
+from bots.models import Bot, Post, Report, SiteRule
+from bots.services import site_rules
 from bots.states import PostState
 from tests.browser.gallery_texts import make_branch, make_texts
 from tests.everything import Everything, make_everything
@@ -58,10 +59,11 @@ ONLINE = {
 @dataclass
 class Gallery:
     """Three organizations of one owner: `full` has one of everything, `new` only a bot as it is made, `empty` nothing.
-    `blank` is `made` with the bot of `new`.
+    `blank` is `made` with the bot of `new`. The `operator` has something of everything to decide.
     """
 
     owner: User
+    operator: User
     full: Organization
     new: Organization
     empty: Organization
@@ -90,7 +92,14 @@ def make_gallery() -> Gallery:
         make_bot(name="Night desk", paused_at=clock.now(), pause_reason="Paused by the operator.")
     with tenant(new.pk):
         blank = replace(made, bot=make_bot(make_connection(name="A sandbox"), name="First try"))
-    return Gallery(owner, full, new, empty, made, blank)
+    return Gallery(owner, make_operator(made), full, new, empty, made, blank)
+
+
+def make_operator(made: Everything) -> User:
+    site_rules.keep(SiteRule(name="No casinos", kind="blocklist", settings={"blocklist": ["casino"]}))
+    with tenant(made.bot.organization_id):
+        Report.objects.create(post=made.posts[PostState.PUBLISHED], category="threat", text="It threatens me.")
+    return make_user("operator@kilroy.example", name="Olga Operator", is_staff=True, is_superuser=True)
 
 
 def _runs_of(bot: Bot) -> tuple[Run, Run]:

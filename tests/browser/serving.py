@@ -51,6 +51,8 @@ def signed_in(user: User) -> Client:
 
 
 def cookies(client: Client, address: str) -> list[Any]:
-    """The session, for a browser."""
+    """The session, for a browser; nothing for a stranger."""
     name = settings.SESSION_COOKIE_NAME
+    if name not in client.cookies:
+        return []
     return [{"name": name, "value": client.cookies[name].value, "url": address}]
