@@ -4,14 +4,17 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0007_notifications'),
+        ("accounts", "0007_notifications"),
     ]
 
     operations = [
         migrations.AlterModelOptions(
-            name='auditentry',
-            options={'base_manager_name': 'objects', 'ordering': ['-at', '-id'], 'verbose_name_plural': 'audit entries'},
+            name="auditentry",
+            options={
+                "base_manager_name": "objects",
+                "ordering": ["-at", "-id"],
+                "verbose_name_plural": "audit entries",
+            },
         ),
     ]
