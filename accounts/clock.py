@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
+from functools import cache
+from zoneinfo import available_timezones
 
 from django.utils import timezone
 
@@ -33,6 +35,12 @@ def now() -> datetime:
     """The present moment, aware, in UTC."""
     clock = _simulated.get()
     return clock.current if clock else timezone.now()
+
+
+@cache
+def zones() -> frozenset[str]:
+    """The names of all time zones. The file system is walked for them, so once."""
+    return frozenset(available_timezones())
 
 
 @contextmanager

@@ -6,13 +6,14 @@ daily ones in a row a day (UTC), which one conditional UPDATE raises. All functi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Model, Sum
 from django.db.models.functions import Greatest
 from django.urls import reverse
@@ -26,6 +27,11 @@ from accounts.tenancy import active
 Counter = Callable[[], float]
 _counters: dict[str, list[Counter]] = {name: [] for name, quota in QUOTAS.items() if not quota.daily}
 MOST = 1e15
+_ADD = """
+    INSERT INTO accounts_consumption AS used (organization_id, quota, day, amount) VALUES (%s, %s, %s, %s)
+    ON CONFLICT (organization_id, quota, day) DO UPDATE SET amount = used.amount + EXCLUDED.amount
+    WHERE used.amount + EXCLUDED.amount <= %s
+"""
 NEAR = 0.9
 """Share of a quota at which people are told."""
 
@@ -87,12 +93,15 @@ def used(quota: str) -> float:
     return float(sum(counter() for counter in _counters[quota]))
 
 
-def usage() -> list[Usage]:
+def usage(organization: Organization | None = None) -> list[Usage]:
     """All quotas at this moment."""
-    organization = _organization()
+    organization = organization or _organization()
+    of_today = dict(Consumption.objects.filter(day=today()).values_list("quota", "amount"))
     return [
-        Usage(quota, used(quota.name), limit_of(organization, quota.name), tomorrow() if quota.daily else None)
-        for quota in QUOTAS.values()
+        Usage(quota, float(of_today.get(name, 0)), limit_of(organization, name), tomorrow())
+        if quota.daily
+        else Usage(quota, used(name), limit_of(organization, name), None)
+        for name, quota in QUOTAS.items()
     ]
 
 
@@ -174,14 +183,13 @@ def give_back(quota: str, amount: float = 1) -> None:
 
 
 def _add(quota: str, amount: float, most: float | None) -> bool:
-    """One UPDATE, but for a day's first: whoever waits for the row sees the new amount."""
-    day = today()
-    row = Consumption.objects.filter(quota=quota, day=day)
-    room = row if most is None else row.filter(amount__lte=most - amount)
-    if room.update(amount=F("amount") + amount):
-        return True
-    Consumption.objects.get_or_create(quota=quota, day=day)
-    return bool(room.update(amount=F("amount") + amount))
+    """One statement: whoever waits for the row sees the new amount. False where there is not that much room."""
+    bound = math.inf if most is None else float(most)
+    if amount > bound:
+        return False  # also on a day that has no row yet
+    with connection.cursor() as cursor:
+        cursor.execute(_ADD, [active(), quota, today(), amount, bound])
+        return cursor.rowcount == 1
 
 
 @transaction.atomic

@@ -31,7 +31,7 @@ class Day:
 @organization_page("usage_view")
 def index(request: OrganizationRequest) -> HttpResponse:
     series = quotas.series()
-    entries = [_entry(usage, series.get(usage.quota.name)) for usage in quotas.usage()]
+    entries = [_entry(usage, series.get(usage.quota.name)) for usage in quotas.usage(request.organization)]
     plan = PLANS[request.organization.plan].label
     return render(request, "accounts/usage.html", {"tab": "usage", "plan": plan, "entries": entries})
 

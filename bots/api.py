@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 from uuid import UUID
-from zoneinfo import available_timezones
 
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
@@ -286,7 +285,7 @@ class ScheduleViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Organiza
         bot = _named_bot(request)
         own = Schedule.objects.filter(bot=bot).values_list("zone", flat=True).first()
         zone = request.query_params.get("zone") or own or "UTC"
-        if zone not in available_timezones():
+        if zone not in clock.zones():
             raise serializers.ValidationError({"zone": f"“{zone}” is no time zone. Use a name like Europe/Warsaw."})
         return Response(SuggestionSerializer(best_hours.suggest(bot, zone)).data)
 

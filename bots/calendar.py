@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
 from uuid import UUID
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from django.db import connection
 from django.db.models import QuerySet
@@ -89,7 +89,7 @@ def zone_of(bot: Bot) -> ZoneInfo:
 
 def zone_named(name: str, bot: Bot) -> ZoneInfo:
     """The zone of that name; the schedule's, where there is none of it."""
-    return ZoneInfo(name) if name in available_timezones() else zone_of(bot)
+    return ZoneInfo(name) if name in clock.zones() else zone_of(bot)
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:
@@ -115,7 +115,7 @@ def _fill(bot: Bot, days: Sequence[Day], zone: ZoneInfo, shown: int) -> None:
     counted = _counted(bot, days, shown, now)
     stuck = list(_stuck(bot, days[0].begins, min(days[-1].ends, now))) if days[0].begins < now else []
     ids = [pk for _, found in counted.values() for pk in found]
-    posts = {post.pk: post for post in Post.objects.defer("provenance").filter(pk__in=ids)}
+    posts = {post.pk: post for post in _drawable().filter(pk__in=ids)}
     late: defaultdict[int, list[Post]] = defaultdict(list)
     for post in stuck:
         assert post.slot_utc is not None
@@ -151,8 +151,14 @@ def _counted(bot: Bot, days: Sequence[Day], shown: int, now: datetime) -> dict[i
 
 def _stuck(bot: Bot, begins: datetime, ends: datetime) -> QuerySet[Post]:
     """What still waits at a slot that has passed: paused, being sent, or of unknown outcome."""
-    found: QuerySet[Post] = Post.objects.defer("provenance").filter(bot=bot, state__in=STUCK, published_at=None)
+    found = _drawable().filter(bot=bot, state__in=STUCK, published_at=None)
     return found.filter(slot_utc__gte=begins, slot_utc__lt=ends).order_by("slot_utc")[:MOST]
+
+
+def _drawable() -> QuerySet[Post]:
+    """Posts, with no more of them than a calendar shows."""
+    found: QuerySet[Post] = Post.objects.only("text", "state", "kind", "continues", "published_at", "slot_utc")
+    return found
 
 
 def _entry(post: Post, zone: ZoneInfo) -> Entry:
@@ -163,7 +169,7 @@ def _entry(post: Post, zone: ZoneInfo) -> Entry:
 
 def without_slot(bot: Bot, count: int) -> list[Post]:
     """Approved posts that wait for a slot, in the order of the queue."""
-    found = Post.objects.defer("provenance").filter(bot=bot, state=PostState.APPROVED, continues=None)
+    found = _drawable().filter(bot=bot, state=PostState.APPROVED, continues=None)
     return list(found.exclude(kind=Post.Kind.REPLY).order_by("position", "approved_at", "created_at")[:count])
 
 

@@ -19,6 +19,7 @@ from django.db.models import prefetch_related_objects
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.text import Truncator
 from django.views.decorators.http import require_POST
 
 from accounts import clock
@@ -47,6 +48,8 @@ def calendar_page(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
     on = _day(request.GET.get("on", "")) or today
     first, count = _range(view, on)
     days = calendar.days_of(bot, first, count, zone, shown=SHOWN[view], free=FREE[view])
+    drawing = _Drawing(request, bot, zone, view, on)
+    back = _url(view=view, on=on, zone=zone)
     refreshing = request.htmx and request.htmx.target == "calendar-grid"  # type: ignore[attr-defined]
     context = bot_context(bot, "posts") | {
         "view": view,
@@ -56,7 +59,7 @@ def calendar_page(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
         ],
         "title": _title(view, on, days),
         "days": days,
-        "drawn": _drawn(view, days, on, zone),
+        "drawn": [drawing.day(day) for day in days],
         "hours": range(24),
         "zone": zone.key,
         "own_zone": calendar.zone_of(bot).key,
@@ -66,7 +69,8 @@ def calendar_page(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
         "today_url": _url(view=view, on=None, zone=zone),
         "waiting": calendar.without_slot(bot, TRAY),
         "moved": None if refreshing else _undoable(request, bot, zone),
-        "back": _url(view=view, on=on, zone=zone),
+        "back": back,
+        "move_url": f"{drawing.address('calendar-move')}?{urlencode({'zone': zone.key, 'back': back})}",
     }
     return render(request, "bots/calendar.html", context)
 
@@ -105,32 +109,72 @@ def _title(view: str, on: date, days: Sequence[calendar.Day]) -> str:
     return f"{first.day} {first:%B} – {last.day} {last:%B %Y}"
 
 
-def _drawn(view: str, days: Sequence[calendar.Day], on: date, zone: ZoneInfo) -> list[dict[str, Any]]:
-    """The days as the templates draw them; a week's day has its posts and free slots by the hour."""
-    today = clock.now().astimezone(zone).date()
-    return [
-        {
-            "day": day,
-            "url": _url(view="list", on=day.date, zone=zone),
-            "all_url": urlencode({"published_after": day.begins.isoformat(), "published_before": day.ends.isoformat()}),
-            "outside": view == "month" and day.date.month != on.month,
-            "today": day.date == today,
-            "hours": _hours(day, zone) if view == "week" else [],
-        }
-        for day in days
-    ]
+class _Drawing:
+    """Days as the templates draw them, in words and addresses: a template that has to make those itself takes several
+    times as long.
+    """
 
+    def __init__(self, request: OrganizationRequest, bot: Bot, zone: ZoneInfo, view: str, on: date) -> None:
+        self.request, self.bot, self.zone, self.view, self.on = request, bot, zone, view, on
+        self.today = clock.now().astimezone(zone).date()
+        self.may_move = request.membership.allows("schedule_edit")
+        self.write_url = self.address("posts") if request.membership.allows("post_write") else ""
 
-def _hours(day: calendar.Day, zone: ZoneInfo) -> list[dict[str, Any]]:
-    return [
-        {
-            "hour": hour,
-            "missing": _is_left_out(datetime(day.date.year, day.date.month, day.date.day, hour, tzinfo=zone)),
-            "entries": [entry for entry in day.entries if entry.at.hour == hour],
-            "free": [slot for slot in day.free if slot.hour == hour],
+    def day(self, day: calendar.Day) -> dict[str, Any]:
+        """A day; of a week's, the posts and free slots by the hour."""
+        within = {"published_after": day.begins.isoformat(), "published_before": day.ends.isoformat()}
+        hours = self._hours(day) if self.view == "week" else []
+        return {
+            "iso": day.date.isoformat(),
+            "weekday": f"{day.date:%a}",
+            "weekday_whole": f"{day.date:%A}",
+            "number": str(day.date.day),
+            "month": f"{day.date:%b}",
+            "spoken": f"{day.date.day} {day.date:%B}",
+            "more": day.more,
+            "capped": day.capped,
+            "url": _url(view="list", on=day.date, zone=self.zone),
+            "all_url": f"{self.address('posts')}?{urlencode(within)}" if day.more and self.view == "list" else "",
+            "outside": self.view == "month" and day.date.month != self.on.month,
+            "today": day.date == self.today,
+            "entries": [] if hours else [self._entry(entry) for entry in day.entries],
+            "free": [] if hours else [self._free(slot) for slot in day.free],
+            "hours": hours,
         }
-        for hour in range(24)
-    ]
+
+    def _hours(self, day: calendar.Day) -> list[dict[str, Any]]:
+        return [
+            {
+                "number": f"{hour:02d}",
+                "missing": _is_left_out(datetime(day.date.year, day.date.month, day.date.day, hour, tzinfo=self.zone)),
+                "entries": [self._entry(entry) for entry in day.entries if entry.at.hour == hour],
+                "free": [self._free(slot) for slot in day.free if slot.hour == hour],
+            }
+            for hour in range(24)
+        ]
+
+    def _entry(self, entry: calendar.Entry) -> dict[str, Any]:
+        post = entry.post
+        return {
+            "id": str(post.pk),
+            "state": post.state,
+            "label": post.get_state_display(),
+            "text": Truncator(post.text).chars(120),
+            "url": self.address("post-detail", post.pk),
+            "at": entry.at.isoformat(),
+            "time": f"{entry.at:%H:%M}",
+            "local": f"{entry.at:%Y-%m-%dT%H:%M:%S}",
+            "seen": post.slot_utc.isoformat() if post.slot_utc else "",
+            "movable": entry.movable and self.may_move,
+        }
+
+    def _free(self, slot: datetime) -> dict[str, str]:
+        at = {"at": f"{slot:%Y-%m-%dT%H:%M:%S}", "zone": self.zone.key}
+        url = f"{self.write_url}?{urlencode(at)}#compose" if self.write_url else ""
+        return {"at": slot.isoformat(), "time": f"{slot:%H:%M}", "url": url}
+
+    def address(self, name: str, *more: UUID) -> str:
+        return reverse(f"bots:{name}", args=[self.request.organization.slug, self.bot.pk, *more])
 
 
 def _is_left_out(local: datetime) -> bool:

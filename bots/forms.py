@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
-from zoneinfo import available_timezones
 
 from django import forms
 
+from accounts import clock
 from bots import scoring
 from bots.models import Bot, Schedule
 from bots.services import posts
@@ -157,6 +157,6 @@ class ScheduleForm(forms.Form):
 
     def clean_zone(self) -> str:
         zone: str = self.cleaned_data["zone"]
-        if zone not in available_timezones():
+        if zone not in clock.zones():
             raise forms.ValidationError(f"“{zone}” is no time zone. Use a name like Europe/Warsaw or UTC.")
         return zone

@@ -109,11 +109,12 @@ class _Count(Subquery):
 
 
 def _counted(rows: QuerySet[Any], most: int) -> _Count:
-    return _Count(rows.order_by().values("pk")[: most + 1])
+    return _Count(rows.values("pk")[: most + 1])
 
 
 def _posts(state: PostState) -> QuerySet[Post]:
-    return Post.objects.filter(bot=OuterRef("pk"), state=state)
+    """In the order of an index: without one the planner may read the whole table for a bot that has few of them."""
+    return Post.objects.filter(bot=OuterRef("pk"), state=state).order_by("-created_at")
 
 
 def bots_of_page(page: int) -> tuple[list[Bot], bool]:

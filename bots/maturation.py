@@ -20,6 +20,7 @@ from django.db.models import QuerySet
 from accounts import clock
 from bots.models import Bot, ScoreObservation
 from bots.scoring import EXPOSURES, PRIOR, Curve
+from faces.models import Connection
 
 SPREAD = 0.3
 """Standard deviation of the prior beliefs about ln(half-life) and ln(shape)."""
@@ -27,7 +28,8 @@ MOST_WEIGHT = 10.0
 """One pair of readings counts for at most so many reactions: posts differ in more than chance."""
 MOST_READINGS = 2000
 MANY_READINGS = 5000
-"""From here on readings are not counted any more: that would take longer than all else of a page."""
+"""Of an organization: from here on those of one kind of face are not counted any more, which would take longer than
+all else of a page."""
 YOUNG = 3.0
 """Full-grown logarithmic scores vary by about 1/3 by chance alone."""
 GROWTH = 1.25
@@ -100,14 +102,14 @@ def curve_for(bot: Bot) -> Curve:
     """The curve of the bot's kind of face, from the readings in hand; to be called within the organization's tenant.
 
     Asked again, it is the same: it changes only when the readings have grown by a quarter, and depends on nothing but
-    the first so many of them (of which the newest 2,000). From MANY_READINGS on it changes once a day, and depends on
-    the newest 2,000 of the days before.
+    the first so many of them (of which the newest 2,000). Once the organization has MANY_READINGS of all kinds, it
+    changes once a day, and depends on the newest 2,000 of the days before.
     """
     kind = bot.connection.kind
-    readings = _readings(kind).order_by()[:MANY_READINGS].count()
-    if readings < MANY_READINGS:
-        return _fitted(bot.organization_id, kind, _milestone(readings))
-    return _fitted_daily(bot.organization_id, kind, clock.now().date())
+    by_index = ScoreObservation.objects.order_by("-observed_at", "-pk")
+    if by_index[:MANY_READINGS].count() == MANY_READINGS:
+        return _fitted_daily(bot.organization_id, kind, clock.now().date())
+    return _fitted(bot.organization_id, kind, _milestone(_readings(kind).count()))
 
 
 def maturity_curve(bot: Bot) -> list[tuple[float, float]]:
@@ -150,4 +152,6 @@ def _pairs(seen: Iterable[tuple[float, int]]) -> list[Pair]:
 
 
 def _readings(kind: str) -> QuerySet[ScoreObservation]:
-    return ScoreObservation.objects.filter(post__connection__kind=kind)
+    # Named one by one, so that the planner knows whether they have few posts or most.
+    connections = list(Connection.objects.filter(kind=kind).values_list("pk", flat=True))
+    return ScoreObservation.objects.filter(post__connection__in=connections)

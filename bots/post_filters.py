@@ -7,12 +7,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django import forms
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django_filters import rest_framework as filters
 
 from accounts.moments import MomentFilter
 from bots import calendar
-from bots.models import Post
+from bots.models import Post, Reward
 
 SEARCHED = 10_000
 """How many posts a search for words looks through, the newest first: no index helps it, so a bound does."""
@@ -59,8 +59,8 @@ NARROWING = {
     "arm": "arm",
     "kind": "kind",
     "version": "provenance__version",
-    "min_reward": "reward__value__gte",
-    "max_reward": "reward__value__lte",
+    "min_reward": "worth__gte",
+    "max_reward": "worth__lte",
     "text": "text__icontains",
 }
 """Field of the page's form → what it asks of a post. No index helps these: they look through `SEARCHED` posts."""
@@ -107,5 +107,7 @@ class PostListForm(forms.Form):
         if self.searches:
             newest = found.order_by(*self.ordering).values("pk")[:SEARCHED]
             lookups = {NARROWING[name]: asked[name] for name in NARROWING if asked.get(name) not in (None, "")}
-            found = found.filter(pk__in=newest).filter(**lookups)
+            # Looked up for those posts alone: joined, the planner may read the rewards of all posts.
+            worth = Reward.objects.filter(post=OuterRef("pk")).values("value")[:1]
+            found = found.alias(worth=Subquery(worth)).filter(pk__in=newest, **lookups)
         return found

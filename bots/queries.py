@@ -11,6 +11,7 @@ from django.db import connection
 from django.db.models import Aggregate, Count, FloatField, OuterRef, Prefetch, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.text import Truncator
 
 from accounts.tenancy import tenant
 from bots.models import Bot, Post, Reward, ScoreObservation
@@ -73,11 +74,12 @@ def post_card(bot: Bot, post: Post, slug: str) -> dict[str, Any]:
 
 def _card(bot: Bot, post: Post, slug: str, scale: tuple[float, float] | None) -> dict[str, Any]:
     raw = post.reward.value if hasattr(post, "reward") else None
-    steps = TRANSITIONS[PostState(post.state)]
     version = post.provenance.get("version")
     return {
-        "id": post.pk,
+        "id": str(post.pk),
         "text": post.text,
+        "short": Truncator(post.text).chars(40),
+        "url": reverse("bots:post-detail", args=[slug, bot.pk, post.pk]),
         "reply_to": post.reply_to,
         "continues": post.continues_id,
         "state": post.state,
@@ -99,13 +101,53 @@ def _card(bot: Bot, post: Post, slug: str, scale: tuple[float, float] | None) ->
             {"url": reverse("bots:post-image", args=[slug, bot.pk, post.pk, image.pk]), "alt_text": image.alt_text}
             for image in post.images.all()
         ],
-        "may_approve": PostState.APPROVED in steps and post.state == PostState.PENDING_REVIEW,
-        "may_decline": PostState.DECLINED in steps,
-        "may_cancel": PostState.CANCELLED in steps and post.state in UPCOMING,
         "may_edit": post.state in EDITABLE,
-        "may_publish_now": post.state in (PostState.APPROVED, PostState.SCHEDULED) and not threads.waiting_for(post),
-        "may_take_down": post.state == PostState.PUBLISHED,
+        "acts": _acts(bot, post, slug),
     }
+
+
+ACTS: dict[str, list[dict[str, str]]] = {
+    "approve": [
+        {"page": "post-approve", "verb": "approve", "label": "Approve", "look": "button--primary"},
+        {"page": "post-publish-now", "verb": "publish", "label": "Publish now"},
+        {"page": "post-decline", "verb": "decline", "label": "Decline"},
+        {
+            "page": "post-take-down",
+            "verb": "take-down",
+            "label": "Take down",
+            "look": "button--quiet",
+            "question": "Take this post down from the platform? It cannot be put back.",
+        },
+    ],
+    "write": [
+        {"page": "post-cancel", "verb": "cancel", "label": "Cancel", "question": "Cancel this post for good?"},
+    ],
+}
+"""What can be done with one click, by who may: those who approve posts, and those who write them."""
+
+
+def _acts(bot: Bot, post: Post, slug: str) -> dict[str, list[dict[str, str]]]:
+    """Those that its state allows, each with its address; {} where there is none."""
+    possible, at = _possible(post), [slug, bot.pk, post.pk]
+    found = {
+        who: [act | {"url": reverse(f"bots:{act['page']}", args=at)} for act in acts if act["page"] in possible]
+        for who, acts in ACTS.items()
+    }
+    return found if possible else {}
+
+
+def _possible(post: Post) -> set[str]:
+    """Which of the acts its state allows."""
+    steps = TRANSITIONS[PostState(post.state)]
+    declines = PostState.DECLINED in steps
+    allowed = {
+        "post-approve": PostState.APPROVED in steps and post.state == PostState.PENDING_REVIEW,
+        "post-publish-now": post.state in (PostState.APPROVED, PostState.SCHEDULED) and not threads.waiting_for(post),
+        "post-decline": declines,
+        "post-take-down": post.state == PostState.PUBLISHED,
+        "post-cancel": PostState.CANCELLED in steps and post.state in UPCOMING and not declines,
+    }
+    return {page for page, may in allowed.items() if may}
 
 
 def _waits_for(post: Post) -> str:

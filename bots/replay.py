@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from bots import scoring, toxicity
-from bots.models import Post, ScoreObservation
+from bots.models import Post
 from bots.services.scores import passed_age
 
 TOP = 10
@@ -30,6 +30,16 @@ class Scheme:
 
     formula: str
     reward_age: int
+
+
+@dataclass(frozen=True)
+class LastReading:
+    """What a reward needs of a `ScoreObservation`."""
+
+    pk: int
+    age_seconds: int
+    metrics: dict[str, int]
+    followers: int | None
 
 
 @dataclass(frozen=True)
@@ -116,7 +126,7 @@ class Replay:
 def compare(
     posts: Sequence[Post], now: Scheme, then: Scheme, ages: Sequence[int], curve: scoring.Curve = scoring.PRIOR
 ) -> Replay:
-    """Replay the posts, newest first, with their `observations` at hand; `ages` are the bot's reading ages."""
+    """Replay the posts, newest first, as `reward_studio.recent` has them; `ages` are the bot's reading ages."""
     lines = _ranked([_line(post, now, then, ages, curve) for post in posts])
     both = [(line.now, line.then) for line in lines if line.now is not None and line.then is not None]
     return Replay(
@@ -151,12 +161,10 @@ def value_of(post: Post, scheme: Scheme, ages: Sequence[int], curve: scoring.Cur
         return None, str(error)
 
 
-def reading_for(post: Post, scheme: Scheme, ages: Sequence[int]) -> ScoreObservation | None:
+def reading_for(post: Post, scheme: Scheme, ages: Sequence[int]) -> LastReading | None:
     """The reading that the reward is made of: the last one, if it was made at the reward's age or later."""
-    readings = list(post.observations.all())
-    if readings and ages[passed_age(ages, readings[-1].age_seconds)] >= scheme.reward_age:
-        return readings[-1]
-    return None
+    reading = LastReading(**post.last_reading)  # type: ignore[attr-defined]  # reward_studio.recent
+    return reading if ages[passed_age(ages, reading.age_seconds)] >= scheme.reward_age else None
 
 
 def harm_of(post: Post) -> float:

@@ -11,7 +11,9 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
+from django.contrib.postgres.expressions import ArraySubquery
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import OuterRef
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -136,41 +138,47 @@ def _address(request: OrganizationRequest, bot: Bot | None, wanted: str = "") ->
 def _sitting_of_all(request: OrganizationRequest, wanted: str = "") -> dict[str, Any]:
     of = Post.objects.filter(pk=wanted).values_list("bot", flat=True).first() if _is_id(wanted) else None
     bot = review.bot_to_review(request.session.get(SKIPPED, []), first=of)
-    waiting = review.waiting_count()
-    common = {"of_all": True, "waiting": waiting, "undoable": _undoable(request, None)}
     if bot is None:
-        return {"post": None, "skipped": waiting} | common
-    return _sitting(request, bot, wanted) | common
+        waiting = review.waiting_count()
+        common = {"of_all": True, "undoable": _undoable(request, None)}
+        return {"post": None, "skipped": waiting, "waiting": waiting} | common
+    return _sitting(request, bot, wanted, of_all=True)
 
 
-def _sitting(request: OrganizationRequest, bot: Bot, wanted: str = "") -> dict[str, Any]:
-    """What is shown of a bot: the post to look at now, how many wait, and what can be taken back."""
+def _sitting(request: OrganizationRequest, bot: Bot, wanted: str = "", *, of_all: bool = False) -> dict[str, Any]:
+    """What is shown of a bot: the post to look at now; of it, or of all bots: how many wait, and what can be taken
+    back.
+    """
     ids = review.in_order(bot, request.session.get(SKIPPED, []))
     first = UUID(wanted) if _is_id(wanted) else None
+    flags = Verdict.objects.filter(post=OuterRef("pk"), value=Verdict.Value.FLAG).order_by("rule").values("reason")
     posts = Post.objects.filter(bot=bot, state=PostState.PENDING_REVIEW).select_related("continues")
+    posts = posts.annotate(flags=ArraySubquery(flags))
     post = posts.filter(pk=first).first() if first else None
     if post is None and ids:
         post = posts.filter(pk=ids[0]).first()
-    waiting = review.waiting_count(bot)
+    counted = None if of_all else bot
+    waiting = review.waiting_count(counted)
     return {
+        "of_all": of_all,
         "bot": bot,
         "post": _shown(request, bot, post) if post else None,
         "waiting": waiting,
         "many": waiting > review.MOST_COUNTED,
         "skipped": 0 if post else waiting,
-        "undoable": _undoable(request, bot),
+        "undoable": _undoable(request, counted),
         "reasons": review.REASONS,
     }
 
 
-def _shown(request: OrganizationRequest, bot: Bot, post: Post) -> dict[str, Any]:
+def _shown(request: OrganizationRequest, bot: Bot, post: Any) -> dict[str, Any]:
     """The post with what helps to decide about it."""
     post.bot = bot
     known = post.provenance
     slug = request.organization.slug
     return {
         "row": post,
-        "flags": [verdict.reason for verdict in post.verdicts.all() if verdict.value == Verdict.Value.FLAG],
+        "flags": post.flags,
         "images": [
             {"url": reverse("bots:post-image", args=[slug, bot.pk, post.pk, image.pk]), "alt_text": image.alt_text}
             for image in post.images.all()

@@ -4,6 +4,9 @@ policy, and those who resume. Imposing them is in bots/services/sanctions.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
@@ -23,7 +26,12 @@ def in_force(bot: Bot | None) -> QuerySet[Sanction]:
 
 def why_suspended(bot: Bot | None) -> str:
     """Why the bot (or, for None, the whole organization) may publish nothing, in words; "" when it may."""
-    sanction = in_force(bot).filter(grade=Grade.SUSPENSION).order_by("at").first()
+    return _suspension(in_force(bot).filter(grade=Grade.SUSPENSION).order_by("at")[:1])
+
+
+def _suspension(sanctions: Iterable[Sanction]) -> str:
+    """The first suspension among sanctions, in words; "" where there is none."""
+    sanction = next((each for each in sanctions if each.grade == Grade.SUSPENSION), None)
     if sanction is None:
         return ""
     what = "This bot" if sanction.bot_id else "This organization"
@@ -31,13 +39,23 @@ def why_suspended(bot: Bot | None) -> str:
     return f"{what} is suspended by the operator of this installation{until}: {sanction.reason}"
 
 
-def why_held(post: Post) -> str:
-    """Why the operator keeps a post from being sent, in words; "" when nothing does."""
-    if Takedown.objects.filter(post_id=post.pk).exists():
+def why_held(posts: Sequence[Post]) -> dict[UUID, str]:
+    """Why the operator keeps some of the active organization's posts from being sent, in words."""
+    down = set(Takedown.objects.filter(post_id__in=[post.pk for post in posts]).values_list("post_id", flat=True))
+    sanctions = list(sanctions_in_force().order_by("at"))
+    told = {}
+    for post in posts:
+        touching = [each for each in sanctions if each.bot_id in (None, post.bot_id)]
+        told[post.pk] = _why_held(post, touching, taken_down=post.pk in down)
+    return {pk: why for pk, why in told.items() if why}
+
+
+def _why_held(post: Post, sanctions: Sequence[Sanction], *, taken_down: bool) -> str:
+    if taken_down:
         return "The operator of this installation took this post down."
-    if told := why_suspended(post.bot):
+    if told := _suspension(sanctions):
         return told
-    if post.approved_by == BY_POLICY and demands_review(post.bot):
+    if post.approved_by == BY_POLICY and any(each.grade != Grade.WARNING for each in sanctions):
         return "The operator demands that a person approves every post: cancel this one, or edit and approve it."
     return ""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 from uuid import UUID
-from zoneinfo import available_timezones
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -103,7 +102,7 @@ def _entry(schedule: Schedule) -> dict[str, Any]:
 
 
 def _zone(name: str | None) -> str:
-    return name if name and name in available_timezones() else "UTC"
+    return name if name and name in clock.zones() else "UTC"
 
 
 def _initial(current: Schedule | None) -> dict[str, Any]:

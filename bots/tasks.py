@@ -49,9 +49,9 @@ def prepare_publishers(sender: Any, **_: Any) -> None:
 
 
 @shared_task
-def deliver_post(organization_id: str, post_id: str) -> None:
+def deliver_posts(organization_id: str, *post_ids: str) -> None:
     with tenant(organization_id):
-        delivery.deliver_post(post_id)
+        delivery.deliver_posts(post_ids)
 
 
 @shared_task

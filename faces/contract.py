@@ -81,6 +81,8 @@ class Capabilities:
     `batch`: posts whose reactions one read call can ask for.
     `idempotency`: "key" when a repeated publish with the same key is harmless for `key_window` seconds after the first,
     "none" when it would publish twice.
+    `local`: its platform is this installation itself: publishing takes milliseconds, and one publisher takes several
+    posts at a time.
     `simulated`: reactions come from a simulation and must be labelled so wherever they are shown.
     `may_learn`: whether its terms let a model learn from what is read there without a permission of their own.
     """
@@ -98,6 +100,7 @@ class Capabilities:
     batch: int = 100
     idempotency: Literal["key", "none"] = "none"
     key_window: float = math.inf
+    local: bool = False
     simulated: bool = False
     may_learn: bool = False
 

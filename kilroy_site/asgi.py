@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 
@@ -13,8 +14,13 @@ http = get_asgi_application()  # sets Django up, so it comes before anything tha
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
+from django.urls import get_resolver  # noqa: E402
 
 from bots.routing import websocket_urlpatterns  # noqa: E402
+
+get_resolver().url_patterns  # noqa: B018 - imports all pages
+gc.collect()
+gc.freeze()  # what is loaded stays: looking through it for garbage, again and again, would hold up pages for 0.1 s
 
 programs = URLRouter(websocket_urlpatterns)
 browsers = AllowedHostsOriginValidator(AuthMiddlewareStack(programs))

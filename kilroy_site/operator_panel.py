@@ -71,5 +71,6 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("img/kilroy.svg")}],
     "COLORS": {"primary": TEAL},
     "STYLES": [lambda request: static("css/operator.css")],
+    "SCRIPTS": [lambda request: static("js/operator.js")],
     "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": SECTIONS},
 }

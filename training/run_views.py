@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
+from django.db.models import OuterRef, Prefetch, Subquery
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
@@ -16,7 +17,7 @@ from bots.models import Bot
 from bots.views import add_errors, bot_context, bot_or_404
 from training import reports
 from training.forms import RunForm
-from training.models import Dataset, Run
+from training.models import Dataset, Round, Run, RunDataset
 from training.run_pages import shown_of
 from training.services import canaries, reconfiguration, runs, versions
 from training.settings_forms import SettingsForm, change_form, settings_of, start_form
@@ -36,26 +37,31 @@ def _settings_forms(data: Any = None) -> dict[str, SettingsForm]:
 def _run_list(
     request: OrganizationRequest, bot: Bot, form: RunForm, settings_forms: dict[str, SettingsForm]
 ) -> HttpResponse:
-    page, urls = page_of(request, Run.objects.filter(bot=bot).prefetch_related("sources__dataset"))
+    last = Round.objects.filter(run=OuterRef("pk")).order_by("-number")
+    found = Run.objects.filter(bot=bot).prefetch_related(
+        Prefetch("sources", RunDataset.objects.select_related("dataset").only("run", "dataset__name"))
+    )
+    found = found.annotate(
+        last_round=Subquery(last.values("number")[:1]), last_lift=Subquery(last.values("metrics__lift")[:1])
+    )
+    page, urls = page_of(request, found)
     for run in page.object_list:
         run.headline = _headline(run)
     settings = [(Run.Kind(kind).label, each) for kind, each in settings_forms.items()]
     context = bot_context(bot, "runs") | urls
     context |= {"runs": page.object_list, "form": form, "settings_forms": settings}
-    context["datasets"] = Dataset.objects.filter(bot=bot).exists()
+    context["has_datasets"] = Dataset.objects.filter(bot=bot).exists  # asked for only where there is no run
     wrong = form.errors or any(each.errors for each in settings_forms.values())
     return render(request, "training/run_list.html", context, status=400 if wrong else 200)
 
 
-def _headline(run: Run) -> str:
+def _headline(run: Any) -> str:
     if run.kind == Run.Kind.OFFLINE:
         loss = run.progress.get("best_heldout_loss")
         return f"held-out loss {loss:.3f}" if loss is not None else ""
-    last = run.rounds.order_by("-number").first()
-    if last is None:
+    if run.last_round is None:
         return ""
-    lift = last.metrics.get("lift")
-    return f"round {last.number}" + (f", lift {lift:+.2f} sd" if lift is not None else "")
+    return f"round {run.last_round}" + (f", lift {run.last_lift:+.2f} sd" if run.last_lift is not None else "")
 
 
 @require_POST

@@ -10,15 +10,17 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from functools import reduce
 from itertools import pairwise
+from operator import or_
 from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce, Now
 
 from accounts import audit, clock, quotas, site
@@ -27,6 +29,7 @@ from bots import deadman, events, live, sanctioned, slots
 from bots.faults import point
 from bots.models import Post
 from bots.services import threads
+from bots.services.doorbells import ring_for
 from bots.services.posts import outgoing, payload_sha256
 from bots.states import PostState, check
 from faces import governor, http
@@ -43,6 +46,8 @@ QUIESCENCE = timedelta(seconds=120)
 LONGEST_BACKOFF = 3600.0
 QUOTA_LOOK = timedelta(minutes=5)
 """After how long a post over the day's quota is looked at again: an operator may have given more."""
+FRESH = 2.0
+"""Seconds for which that holds what was read of a post and of the switches; then it is read again."""
 HELD = timedelta(seconds=5)
 """After how long a post that was held back is looked at again: what a switch may take to be felt."""
 REPEATS = (0.2, 1.0, 3.0)
@@ -60,75 +65,108 @@ def check_times() -> None:
 
 def deliver_post(post_id: UUID | str) -> str | None:
     """Publish one queued post. Returns the state it ended in, or None when somebody else has it or it is not due."""
+    return next(iter(deliver_posts([post_id]).values()), None)
+
+
+def deliver_posts(post_ids: Sequence[UUID | str]) -> dict[UUID, str]:
+    """Publish queued posts of the active organization. Returns the states they ended in; those that somebody else has,
+    or that are not due, are left out.
+    """
     point("before_claim")
-    post = claim(post_id)
-    if post is None:
-        return None
+    seen = time.monotonic()
+    posts = claim(post_ids)
+    if not posts:
+        return {}
     point("after_claim")
+    ended: dict[UUID, str] = {}
+    contents = {post.pk: content for post in posts if (content := _content(post, ended)) is not None}
+    posts = [post for post in posts if post.pk in contents]
+    if time.monotonic() - seen > FRESH:  # reading images may have taken long
+        seen, posts = time.monotonic(), _read_again(posts)
+    holds = _reasons_to_hold(posts)
+    for post in posts:
+        contents[post.pk] = threads.addressed(post, contents[post.pk])
+        if hold := holds.get(post.pk):
+            ended[post.pk] = _put_back(post, *hold)
+    with deadman.armed():
+        point("before_intent")
+        intended = _intend([post for post in posts if post.pk not in holds], contents, ended)
+        if not intended:
+            return ended
+        point("after_intent")
+        for number, post in enumerate(intended):
+            ended[post.pk] = _send(post, contents[post.pk])
+            # What keeps one from being published may be the next one's trouble; and a switch is to be felt soon.
+            if ended[post.pk] != PostState.PUBLISHED or time.monotonic() - seen > FRESH:
+                _send_later(intended[number + 1 :])
+                break
+    return ended
+
+
+def claim(post_ids: Sequence[UUID | str]) -> list[Post]:
+    """Take those of the posts that are queued and due, each with a new fence and a lease, as they are now."""
+    check(PostState.QUEUED, PostState.LEASED)
+    due = Q(not_before=None) | Q(not_before__lte=Now())
+    with transaction.atomic():
+        waiting = Post.objects.select_for_update(of=("self",), skip_locked=True)
+        posts = _read(waiting.filter(due, pk__in=post_ids, state=PostState.QUEUED))
+        Post.objects.filter(pk__in=[post.pk for post in posts]).update(
+            state=PostState.LEASED,
+            fence=F("fence") + 1,
+            owner=f"{socket.gethostname()}:{os.getpid()}",
+            lease_until=Now() + LEASE,
+        )
+    for post in posts:
+        post.state, post.fence = PostState.LEASED, post.fence + 1
+    order = {str(post_id): place for place, post_id in enumerate(post_ids)}
+    return sorted(posts, key=lambda post: order[str(post.pk)])
+
+
+def _read(rows: QuerySet[Post]) -> list[Post]:
+    """The posts with all that decides whether they may be sent, and what is sent. Those of one connection share it, and
+    so what its face has read.
+    """
+    parts = ("bot", "organization", "connection", "schedule", "continues")
+    posts = list(rows.select_related(*parts).prefetch_related("images"))
+    connections: dict[UUID, Connection] = {}
+    for post in posts:
+        post.connection = connections.setdefault(post.connection_id, post.connection)
+    return posts
+
+
+def _read_again(posts: Sequence[Post]) -> list[Post]:
+    """Claimed posts as they are now, but for those that somebody else has by now."""
+    fences = {post.pk: post.fence for post in posts}
+    return [post for post in _read(Post.objects.filter(pk__in=fences)) if post.fence == fences[post.pk]]
+
+
+def _content(post: Post, ended: dict[UUID, str]) -> OutgoingPost | None:
+    """What is to be sent; None when it cannot be, or must not, and the post has `ended` otherwise."""
     try:
         content = outgoing(post)
     except Exception as error:  # the storage of images has errors of its own kinds; nothing was sent yet
         log.exception("post %s: its images could not be read", post.pk)
-        return _put_back(post, f"An image could not be read: {error}", Now() + timedelta(seconds=60))
+        ended[post.pk] = _put_back(post, f"An image could not be read: {error}", Now() + timedelta(seconds=60))
+        return None
     if payload_sha256(content, post.continues_id) != post.approved_sha256:
         told = "The content is not what was approved."
         settle(post, PostState.LEASED, PostState.CANCELLED, last_error=told, slot_utc=None)
         log.error("post %s: content differs from what was approved; cancelled", post.pk)
-        return PostState.CANCELLED
-    claimed, post = post, _read(post.pk)  # as late as can be: reading images may have taken long
-    if post.fence != claimed.fence:
+        ended[post.pk] = PostState.CANCELLED
         return None
-    content = threads.addressed(post, content)
-    if hold := _reason_to_hold(post) or _beyond_means(post, content):
-        return _put_back(post, *hold)
-    with deadman.armed():
-        point("before_intent")
-        # Committed before any byte leaves: from here on, silence means "unknown", never "unsent".
-        try:
-            intended = settle(
-                post,
-                PostState.LEASED,
-                PostState.SENDING,
-                sent_at=Coalesce("sent_at", Now()),
-                attempts=F("attempts") + 1,
-                lease_until=Now() + LEASE,
-                absences=0,
-                looked_for_at=None,
-            )
-        except QuotaExceeded as error:  # another post took the last of the day meanwhile
-            return _put_back(post, *_over_quota(error))
-        if not intended:
-            return None
-        point("after_intent")
-        return _send(post, content)
+    return content
 
 
-def claim(post_id: UUID | str) -> Post | None:
-    """Take a queued post that is due, with a new fence and a lease. None when there is nothing to take."""
-    check(PostState.QUEUED, PostState.LEASED)
-    taken = Post.objects.filter(
-        Q(not_before=None) | Q(not_before__lte=Now()), pk=post_id, state=PostState.QUEUED
-    ).update(
-        state=PostState.LEASED,
-        fence=F("fence") + 1,
-        owner=f"{socket.gethostname()}:{os.getpid()}",
-        lease_until=Now() + LEASE,
-    )
-    return Post.objects.get(pk=post_id) if taken else None
+def _reasons_to_hold(posts: Sequence[Post]) -> dict[UUID, tuple[str, Any]]:
+    """Why some of the posts, which were just read, must not be sent now, and when to look again."""
+    paused, held = site.paused(), sanctioned.why_held(posts)
+    found = {post.pk: _reason_to_hold(post, paused or held.get(post.pk, "")) for post in posts}
+    return {pk: reason for pk, reason in found.items() if reason}
 
 
-def _read(post_id: UUID | str) -> Post:
-    """The post with all that decides whether it may be sent, as they are now."""
-    found: Post = Post.objects.select_related("bot", "organization", "connection", "schedule", "continues").get(
-        pk=post_id
-    )
-    return found
-
-
-def _reason_to_hold(post: Post) -> tuple[str, Any] | None:
-    """Why the post, which was just read, must not be sent now, and when to look again; None when it may."""
+def _reason_to_hold(post: Post, told: str) -> tuple[str, Any] | None:
     soon = Now() + HELD
-    if told := site.paused() or sanctioned.why_held(post):
+    if told:
         return told, soon
     if post.bot.paused_at:
         return "The bot is paused.", soon
@@ -143,27 +181,69 @@ def _reason_to_hold(post: Post) -> tuple[str, Any] | None:
     return None
 
 
-def _beyond_means(post: Post, content: OutgoingPost) -> tuple[str, datetime] | None:
-    """What quota, limit or budget keeps the post back, and until when; None when it may be sent, and is counted by its
-    platform's limits.
+class _MustWait(Exception):
+    """A quota, limit or budget keeps a post back: why, and until when."""
+
+
+def _intend(posts: Sequence[Post], contents: Mapping[UUID, OutgoingPost], ended: dict[UUID, str]) -> list[Post]:
+    """Commit the intent to send, before any byte leaves: from here on, silence means "unknown", never "unsent". What
+    the posts use of limits, budgets and quota is counted with it, or not at all. Several are intended together, or else
+    each by itself. Returns those that may be sent now; those that must wait have `ended`.
     """
+    if not posts:
+        return []
+
+    def _count() -> None:
+        for connection_id in sorted({post.connection_id for post in posts}):  # sorted: two would wait for each other
+            of_it = [post for post in posts if post.connection_id == connection_id]
+            account = of_it[0].connection
+            price = sum(account.face.price(contents[post.pk]) for post in of_it)
+            if wait := governor.admit(account, "publish", calls=len(of_it), microdollars=price):
+                raise _MustWait(wait.reason, wait.until)
+        try:
+            quotas.consume("posts_per_day", len(posts), organization=posts[0].organization)
+        except QuotaExceeded as error:
+            raise _MustWait(" ".join(error.messages), min(quotas.tomorrow(), clock.now() + QUOTA_LOOK)) from None
+
+    intent = {
+        "sent_at": Coalesce("sent_at", Now()),
+        "attempts": F("attempts") + 1,
+        "lease_until": Now() + LEASE,
+        "absences": 0,
+        "looked_for_at": None,
+    }
+
+    def step() -> bool:
+        with transaction.atomic():
+            if _move(posts, PostState.LEASED, PostState.SENDING, **intent) < len(posts):
+                transaction.set_rollback(True)
+                return False
+            _count()
+            return True
+
     try:
-        quotas.check("posts_per_day", organization=post.organization)
-    except QuotaExceeded as error:
-        return _over_quota(error)
-    wait = governor.admit(post.connection, "publish", microdollars=post.connection.face.price(content))
-    return (wait.reason, wait.until) if wait else None
-
-
-def _over_quota(error: QuotaExceeded) -> tuple[str, datetime]:
-    assert error.frees_at is not None  # a daily quota
-    return " ".join(error.messages), min(error.frees_at, clock.now() + QUOTA_LOOK)
+        if _persistently(step):
+            return list(posts)
+    except _MustWait as wait:
+        if len(posts) == 1:
+            ended[posts[0].pk] = _put_back(posts[0], *wait.args)
+    if len(posts) == 1:
+        return []
+    return [post for each in posts for post in _intend([each], contents, ended)]
 
 
 def _put_back(post: Post, why: str, until: Any) -> str:
     """Let a claimed post be due again at `until`; nothing was sent."""
     settle(post, PostState.LEASED, PostState.QUEUED, not_before=until, last_error=why[:2000])
     return PostState.QUEUED
+
+
+def _send_later(posts: Sequence[Post]) -> None:
+    """Give back posts that were to be sent, of which nothing was."""
+    for post in posts:
+        first = {} if post.sent_at else {"sent_at": None}  # a key's window begins with what may have been sent
+        settle(post, PostState.SENDING, PostState.QUEUED, **first)
+    ring_for(posts)
 
 
 def _send(post: Post, content: OutgoingPost) -> str:
@@ -233,12 +313,16 @@ def _book_error(post: Post, error: FaceError) -> str:
 
 
 def settle(
-    post: Post, old: PostState, new: PostState, *, line: tuple[str, Mapping[str, Any]] | None = None, **fields: Any
+    post: Post,
+    old: PostState,
+    new: PostState,
+    *,
+    line: tuple[str, Mapping[str, Any]] | None = None,
+    **fields: Any,
 ) -> bool:
     """Compare-and-set on (id, fence, state), with the audit `line` (action, what it tells) in the same transaction.
     False: the lease was lost, and the row is not ours to write. An unknown outcome rests for QUIESCENCE.
     """
-    check(old, new)
     leased = new in (PostState.LEASED, PostState.SENDING)
     if not leased:
         fields |= {"lease_until": None, "owner": ""}
@@ -247,16 +331,14 @@ def settle(
 
     def step() -> bool:
         with transaction.atomic():
-            moved = Post.objects.filter(pk=post.pk, fence=post.fence, state=old).update(
-                state=new, updated_at=clock.now(), **fields
-            )
-            if moved:
-                _count(post, old, new)
-            if moved and line:
+            if not _move([post], old, new, **fields):
+                return False
+            if old in (PostState.SENDING, PostState.UNKNOWN) and new in (PostState.QUEUED, PostState.REJECTED):
+                quotas.give_back("posts_per_day")  # it is certain that nothing went out
+            if line:
                 audit.record(line[0], post, before={"state": old}, after=line[1])
-            if moved:
-                events.moved(post, new, fields.get("remote_url", ""))
-            return bool(moved)
+            events.moved(post, new, fields.get("remote_url", ""))
+            return True
 
     moved = _persistently(step)
     if moved and not leased:
@@ -264,14 +346,12 @@ def settle(
     return moved
 
 
-def _count(post: Post, old: PostState, new: PostState) -> None:
-    """A post counts towards the day's quota from its intent on, unless it is certain that nothing went out. Raises
-    QuotaExceeded.
-    """
-    if new == PostState.SENDING:
-        quotas.consume("posts_per_day", organization=post.organization)
-    elif old in (PostState.SENDING, PostState.UNKNOWN) and new in (PostState.QUEUED, PostState.REJECTED):
-        quotas.give_back("posts_per_day")
+def _move(posts: Sequence[Post], old: PostState, new: PostState, **fields: Any) -> int:
+    """Take a step with those of the posts whose row is in the `old` state and has their fence. Returns how many."""
+    check(old, new)
+    ours = reduce(or_, (Q(pk=post.pk, fence=post.fence) for post in posts))
+    moved: int = Post.objects.filter(ours, state=old).update(state=new, updated_at=clock.now(), **fields)
+    return moved
 
 
 def _persistently(step: Callable[[], bool]) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -16,9 +18,11 @@ from bots.faults import point
 from bots.models import Post
 from bots.services import threads
 from bots.services.delivery import LEASE, QUIESCENCE, book_published, settle
+from bots.services.doorbells import DELIVER, is_local, ring_for
 from bots.services.posts import outgoing
 from bots.states import PostState
 from faces.contract import FaceError, Published
+from faces.models import Connection
 from faces.services import mark_broken
 
 log = logging.getLogger(__name__)
@@ -40,35 +44,48 @@ def recover_posts() -> int:
         | Q(state__in=[PostState.LEASED, PostState.SENDING], lease_until__lt=Now())
         | Q(state=PostState.UNKNOWN, sent_at__lt=Now() - QUIESCENCE) & waited
     ).order_by("updated_at")
-    bells = _Bells()
-    handled = 0
+    found = list(stuck.select_related("connection")[:BATCH])
+    handled = _ring_again([post for post in found if post.state == PostState.QUEUED])
     # What needs no platform comes first: one that hangs must not keep the rest waiting.
-    for post in sorted(stuck.select_related("connection")[:BATCH], key=lambda post: post.state == PostState.UNKNOWN):
+    found = [post for post in found if post.state != PostState.QUEUED]
+    for post in sorted(found, key=lambda post: post.state == PostState.UNKNOWN):
         with tenant(post.organization_id):
             try:
-                handled += bells.ring(post) if post.state == PostState.QUEUED else _recover(post)
+                handled += _recover(post)
             except Exception:  # one row that cannot be settled must not keep the others waiting
                 log.exception("post %s: could not be recovered", post.pk)
     return handled
 
 
-class _Bells:
-    """Rings for queued posts, those of one connection as far apart as its platform's limits want them. What would come
-    after the next round is left to that.
+def _ring_again(posts: Sequence[Post]) -> int:
+    """Ring for queued posts, those of one connection as far apart as its platform's limits want them. What would come
+    after the next round is left to that. Returns for how many was rung.
     """
-
-    def __init__(self) -> None:
-        self._after: dict[object, float] = {}
-
-    def ring(self, post: Post) -> bool:
-        after = self._after.get(post.connection_id, 0.0)
+    local: dict[UUID, list[Post]] = {}
+    delays: dict[UUID, float] = {}
+    rung = 0
+    for post in posts:
+        after = delays.get(post.connection_id, 0.0)
         if after >= SWEEP:
-            return False
-        ring("bots.tasks.deliver_post", post.organization_id, post.pk, after=after)
-        short = (limit for limit in post.connection.capabilities.limits if limit.seconds <= SWEEP)
-        apart = max((limit.covered / limit.calls for limit in short if limit.operation == "publish"), default=0.0)
-        self._after[post.connection_id] = after + apart
-        return True
+            continue
+        rung += 1
+        if is_local(post):
+            local.setdefault(post.organization_id, []).append(post)
+            continue
+        ring(DELIVER, post.organization_id, post.pk, after=after)
+        try:
+            delays[post.connection_id] = after + _apart(post.connection)
+        except Exception:  # one whose face is not there must not keep the others waiting
+            log.exception("post %s: its platform's limits are not known", post.pk)
+    for together in local.values():
+        ring_for(together)
+    return rung
+
+
+def _apart(connection: Connection) -> float:
+    """Seconds between two posts that the limits of the connection's platform want."""
+    short = (limit for limit in connection.capabilities.limits if limit.seconds <= SWEEP)
+    return max((limit.covered / limit.calls for limit in short if limit.operation == "publish"), default=0.0)
 
 
 def _recover(post: Post) -> bool:

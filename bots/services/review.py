@@ -47,8 +47,11 @@ class DecidedMeanwhile(Exception):
 
 def waiting_count(bot: Bot | None = None) -> int:
     """How many posts of the bot, or of the organization, wait for a person; counted up to `MOST_COUNTED` + 1."""
-    waits = _pending(bot) if bot else Post.objects.filter(bot__in=Bot.objects.all(), state=PostState.PENDING_REVIEW)
-    counted: int = waits.order_by()[: MOST_COUNTED + 1].count()
+    if bot:
+        waits = _pending(bot).order_by("-created_at")  # of an index, whatever the planner thinks of the state
+    else:
+        waits = Post.objects.filter(bot__in=Bot.objects.all(), state=PostState.PENDING_REVIEW).order_by()
+    counted: int = waits[: MOST_COUNTED + 1].count()
     return counted
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce, JSONObject
 
 from accounts import audit, clock
 from bots import live, maturation, replay, scoring
@@ -19,6 +21,8 @@ from bots.services.scores import ingredients
 MOST_POSTS = 500
 LOOKED_AT = 2000
 """Of so many posts that were published last, those that were read are replayed."""
+EVER = datetime.min.replace(tzinfo=UTC)
+READ = ("pk", "age_seconds", "metrics", "followers")
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ def replayed(bot: Bot, proposed: Scheme) -> Replay:
     ValidationError for a formula or an age that could not be saved.
     """
     check(bot, proposed)
-    posts = list(recent(bot))
+    posts = list(recent(bot).only("arm", "text", "provenance"))
     return replay.compare(posts, scheme_of(bot), proposed, bot.reading_ages, _curve(bot, posts))
 
 
@@ -58,14 +62,15 @@ def check(bot: Bot, proposed: Scheme) -> None:
 
 
 def recent(bot: Bot) -> QuerySet[Post]:
-    """The bot's newest published posts that were read, newest first, with readings and rewards; replies meet other
-    readers, and are left out.
+    """The bot's newest published posts that were read, newest first, each with its last reading in
+    `last_reading`; replies meet other readers, and are left out.
     """
-    newest = Post.objects.filter(bot=bot, published_at__isnull=False).order_by("-published_at")
-    was_read = Exists(ScoreObservation.objects.filter(post=OuterRef("pk")))
-    posts: QuerySet[Post] = Post.objects.filter(was_read, pk__in=newest.values("pk")[:LOOKED_AT], kind=Post.Kind.NEW)
-    posts = posts.select_related("reward").prefetch_related("observations")
-    return posts.order_by("-published_at", "-pk")[:MOST_POSTS]
+    newest = Post.objects.filter(bot=bot, published_at__isnull=False).order_by("-published_at").values("published_at")
+    since = Coalesce(Subquery(newest[LOOKED_AT - 1 : LOOKED_AT]), Value(EVER))
+    readings = ScoreObservation.objects.filter(post=OuterRef("pk"))
+    last = readings.order_by("-number").values(reading=JSONObject(**{name: name for name in READ}))
+    posts: QuerySet[Post] = Post.objects.filter(Exists(readings), bot=bot, kind=Post.Kind.NEW, published_at__gte=since)
+    return posts.annotate(last_reading=Subquery(last[:1])).order_by("-published_at", "-pk")[:MOST_POSTS]
 
 
 def _curve(bot: Bot, posts: Sequence[Post]) -> scoring.Curve:
@@ -90,7 +95,7 @@ def rescore(bot: Bot) -> Rescored:
     """Make the rewards of the posts that a replay looks at anew by the bot's present scheme. A post that it has no
     value for keeps its reward, if it has one.
     """
-    posts = list(recent(bot).select_for_update(of=("self",)))
+    posts = list(recent(bot).select_related("reward").select_for_update(of=("self",)))
     scheme, curve, now = scheme_of(bot), _curve(bot, posts), clock.now()
     formulas = sorted({post.reward.formula for post in posts if hasattr(post, "reward")})
     changed: list[Reward] = []
@@ -103,8 +108,8 @@ def rescore(bot: Bot) -> Rescored:
             continue
         reward = post.reward if hasattr(post, "reward") else Reward(post=post)
         (new if reward.pk is None else changed).append(reward)
-        reward.observation, reward.value, reward.formula, reward.computed_at = reading, value, scheme.formula, now
-        note = ingredients(reading, curve, replay.harm_of(post))
+        reward.observation_id, reward.value, reward.formula, reward.computed_at = reading.pk, value, scheme.formula, now
+        note = ingredients(reading.age_seconds, reading.metrics, curve, replay.harm_of(post))
         post.provenance = post.provenance | {"reward": note}
         valued.append(post)
     Reward.objects.bulk_update(changed, ["observation", "value", "formula", "computed_at"])

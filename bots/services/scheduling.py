@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
@@ -13,12 +13,12 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from accounts import audit, clock, site
-from accounts.doorbell import ring
 from accounts.tenancy import tenant
 from bots import live, slots
 from bots.faults import point
 from bots.models import Bot, Post, Schedule
 from bots.services import threads
+from bots.services.doorbells import TOGETHER, ring_for
 from bots.states import IllegalTransition, PostState, check
 
 AHEAD = timedelta(hours=48)
@@ -185,32 +185,46 @@ def queue_due() -> int:
         .order_by("slot_utc")
         .values_list("organization_id", "bot_id", flat=False)[:BATCH]
     )
+    bots: dict[UUID, dict[UUID, None]] = {}  # of each organization, in the order of their slots
+    for organization_id, bot_id in due:
+        bots.setdefault(organization_id, {})[bot_id] = None
     queued = 0
-    for organization_id, bot_id in dict.fromkeys(due):
+    for organization_id, bot_ids in bots.items():
         with tenant(organization_id):
-            queued += _queue_due_of(bot_id, now)
+            queued += _queue_due_in(bot_ids, now)
+    return queued
+
+
+def _queue_due_in(bot_ids: Iterable[UUID], now: datetime) -> int:
+    """Queue what is due of the active organization's bots, and ring for what is queued."""
+    queued, unheard = 0, list[Post]()
+    for bot_id in bot_ids:
+        posts = _queue_due_of(bot_id, now)
+        queued, unheard = queued + len(posts), unheard + posts
+        if len(unheard) >= TOGETHER:
+            ring_for(unheard)
+            unheard = []
+    ring_for(unheard)
     return queued
 
 
 @transaction.atomic
-def _queue_due_of(bot_id: object, now: datetime) -> int:
+def _queue_due_of(bot_id: object, now: datetime) -> list[Post]:
     posts = list(
         Post.objects.select_for_update(skip_locked=True, of=("self",))
-        .select_related("schedule")
+        .select_related("schedule", "connection")
         .filter(bot_id=bot_id, state=PostState.SCHEDULED, slot_utc__lte=now)
         .order_by("slot_utc")[:BATCH]
     )
     missed = [post for post in posts if now - _slot(post) > PUNCTUAL or _is_quiet(post, now)]
     if posts:
-        transaction.on_commit(partial(point, "after_queue"))  # before the doorbells below
+        transaction.on_commit(partial(point, "after_queue"))  # before the doorbells
     late = _sent_late(missed, now)
     back = {post.pk for post in missed if post is not late}
-    due = [post.pk for post in posts if post.pk not in back]
+    due = [post for post in posts if post.pk not in back]
     _move(back, PostState.APPROVED, slot_utc=None, schedule=None)
-    _move(due, PostState.QUEUED)
-    for post_id in due:
-        ring("bots.tasks.deliver_post", posts[0].organization_id, post_id)
-    return len(due)
+    _move([post.pk for post in due], PostState.QUEUED)
+    return due
 
 
 def _move(post_ids: Collection[object], new: PostState, **fields: object) -> None:

@@ -199,19 +199,19 @@ def give_reward(bot: Bot, post: Post, observation: ScoreObservation) -> Reward |
         post=post,
         defaults={"observation": observation, "value": value, "formula": bot.score_formula, "computed_at": clock.now()},
     )
-    _note(post, **ingredients(observation, curve, harm))
+    _note(post, **ingredients(observation.age_seconds, observation.metrics, curve, harm))
     return reward
 
 
-def ingredients(observation: ScoreObservation, curve: scoring.Curve, harm: float) -> dict[str, float]:
-    """What went into a reward besides the observation, as the post's provenance keeps it."""
-    share = curve.share(observation.age_seconds)
+def ingredients(age_seconds: int, metrics: dict[str, int], curve: scoring.Curve, harm: float) -> dict[str, float]:
+    """What went into a reward besides the reading itself, as the post's provenance keeps it."""
+    share = curve.share(age_seconds)
     return {
         "half_life": curve.half_life,
         "shape": curve.shape,
         "curve_posts": curve.posts,
         "share": share,
-        "noise": maturation.noise(observation.metrics, share),
+        "noise": maturation.noise(metrics, share),
         "toxicity": harm,
     }
 

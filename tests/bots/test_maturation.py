@@ -157,6 +157,22 @@ def test_with_many_readings_the_curve_is_that_of_the_newest_before_today(
         assert maturation.curve_for(bot).half_life < PRIOR.half_life
 
 
+def test_many_readings_are_those_of_all_kinds_of_faces_and_a_curve_is_of_its_own(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maturation, "MANY_READINGS", 8)
+    start = datetime(2026, 5, 4, 12, tzinfo=UTC)
+    elsewhere = make_bot(make_connection("mastodon"))
+    for one, likes in ((bot, 29), (bot, 29), (elsewhere, 1), (elsewhere, 1)):
+        post = make_post(one, "published")
+        make_observation(post, 0, age_seconds=7200, metrics={"likes": likes}, observed_at=start)
+        make_observation(post, 1, age_seconds=86_400, metrics={"likes": 30}, observed_at=start)
+    with clock.simulated(start) as time:
+        assert maturation.curve_for(elsewhere) == maturation.fit([])
+        time.advance(timedelta(days=1))
+        assert maturation.curve_for(elsewhere).half_life > PRIOR.half_life > maturation.curve_for(bot).half_life
+
+
 def test_logarithms_of_early_readings_are_right_on_average_once_the_curve_is_known() -> None:
     """What the curve is for: a slow platform's posts are not underrated for being young."""
     truth = Curve(300, 1.0)

@@ -192,7 +192,7 @@ def test_a_doorbell_that_nobody_heard_is_rung_again(bot: Bot, bells: list[Any]) 
     post = make_post(bot, "queued")
     make_post(bot, "queued", not_before=timezone.now() + AGO)
     recovery.recover_posts()
-    assert bells == [("bots.tasks.deliver_post", [str(post.organization_id), str(post.pk)])]
+    assert bells == [("bots.tasks.deliver_posts", [str(post.organization_id), str(post.pk)])]
 
 
 def test_bells_of_one_connection_are_as_far_apart_as_its_platform_wants(

@@ -184,16 +184,14 @@ def test_a_publisher_of_the_time_before_cannot_book(bot: Bot, platform: FakePlat
 
 def test_the_fence_of_a_publisher_of_the_time_before_is_never_given_again(bot: Bot, without_keys: type[Face]) -> None:
     post = make_post(bot, "queued")
-    before = delivery.claim(post.pk)
-    assert before is not None
+    (before,) = delivery.claim([post.pk])
     Post.objects.update(state="queued", fence=before.fence - 1)  # the restored row knows nothing of that claim
     _put_back(HOUR)
     restored.keep_pulse()
     post.refresh_from_db()
     assert delivery.settle(post, PostState.UNKNOWN, PostState.QUEUED)
     Post.objects.update(not_before=None)
-    again = delivery.claim(post.pk)
-    assert again is not None
+    (again,) = delivery.claim([post.pk])
     assert again.fence > before.fence
 
 

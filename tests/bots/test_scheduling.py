@@ -198,7 +198,7 @@ def test_the_doorbell_is_rung_for_each_post_that_is_due(
     time.advance(timedelta(hours=1))
     with django_capture_on_commit_callbacks(execute=True):
         tasks.publish_due()
-    assert rung == [("bots.tasks.deliver_post", [str(post.organization_id), str(post.pk)])]
+    assert rung == [("bots.tasks.deliver_posts", [str(post.organization_id), str(post.pk)])]
 
 
 @pytest.mark.parametrize("who", ["bot", "organization"])

@@ -72,6 +72,7 @@ def test_a_switch_thrown_after_the_claim_is_felt_before_the_intent(
             pause_organization(bot.organization)
         else:
             pause_bot(bot)
+        monkeypatch.setattr(delivery, "FRESH", 0.0)  # so long ago was it read
         return ordinary(claimed)
 
     monkeypatch.setattr(delivery, "outgoing", slowly)

@@ -98,7 +98,8 @@ def test_a_part_whose_predecessor_came_to_nothing_waits_and_says_so(bot: Bot, st
     card = queries.post_card(bot, queries.posts_of(bot).get(pk=second.pk), "acme")
     assert str(Post(state=state).get_state_display()).lower() in card["waits_for"]
     assert "settle that one, or cancel this one" in card["waits_for"]
-    assert card["may_publish_now"] is False
+    assert [act["verb"] for act in card["acts"]["write"]] == ["cancel"]
+    assert "publish" not in [act["verb"] for act in card["acts"]["approve"]]
     with pytest.raises(ValidationError, match="follows a part"):
         scheduling.publish_now(str(second.pk))
 

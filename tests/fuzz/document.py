@@ -104,7 +104,10 @@ def _lenient(schema: Any) -> Any:
     found = {name: _lenient(part) for name, part in schema.items() if name not in ("nullable", "example", "examples")}
     kind = found.get("type")
     if isinstance(kind, str):
-        bits = ["boolean"] if schema.get("format") == "uuid" else []  # any whole number is read as 128 of them
+        bits = []
+        if schema.get("format") == "uuid":
+            bits = ["boolean"]  # any whole number is read as 128 of them,
+            found.pop("enum", None)  # and rows that exist are named to be found, not to be the only ones
         found["type"] = [kind, *ALSO.get(kind, ()), *bits, *(["null"] if schema.get("nullable") else [])]
     elif schema.get("nullable"):
         found = {"anyOf": [found, {"type": "null"}]}

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.db import connection as database
 from django.db.models import QuerySet
 
 from accounts import clock
@@ -67,6 +69,7 @@ class SandboxFace(Face):
         max_images=4,
         reads=frozenset({"history", "mentions", "comments"}),
         idempotency="key",
+        local=True,
         simulated=True,
         may_learn=True,
     )
@@ -89,21 +92,15 @@ class SandboxFace(Face):
             }
             for image in post.images
         ]
-        with transaction.atomic():
-            # one post of a world at a time: numbers follow each other, and an audience that sees two copies at once
-            # still notices
-            SandboxWorld.locked(world.pk)
-            existing = self._posts().filter(key=key).first()
-            if existing is not None:
-                if (existing.text, existing.images, existing.reply_to) != (post.text, images, post.reply_to):
-                    raise FaceError(
-                        "This key was used for another post already. Publish the changed post under a new key.",
-                        permanent=True,
-                    )
-                return self._published(existing)
-            for image, described in zip(post.images, images, strict=True):
-                store_image(self.connection.pk, described["sha256"], image)
+        try:
             return self._published(self._create(world, post, key, images))
+        except IntegrityError:  # UNIQUE(connection, key)
+            existing = self._posts().get(key=key)
+        if (existing.text, existing.images, existing.reply_to) != (post.text, images, post.reply_to):
+            raise FaceError(
+                "This key was used for another post already. Publish the changed post under a new key.", permanent=True
+            )
+        return self._published(existing)
 
     def find(self, key: str, post: OutgoingPost, since: datetime) -> Iterable[Published]:
         return [self._published(existing) for existing in self._posts().filter(key=key)]
@@ -161,26 +158,35 @@ class SandboxFace(Face):
 
     def followers(self) -> float:
         """The account's followers now: those at the start and those its posts have won since."""
-        return self._followers(self._world(), clock.now())
+        shown = self._posts().values_list("expected", "followers", "published_at")
+        return _followers(self._world(), list(shown), clock.now())
 
+    @transaction.atomic
     def _create(self, world: SandboxWorld, post: OutgoingPost, key: str, images: list[dict[str, str]]) -> SandboxPost:
+        """Raises IntegrityError when the key was used before."""
+        # One post of a world at a time: numbers follow each other, and an audience that sees two copies at once still
+        # notices.
+        with database.cursor() as cursor:
+            cursor.execute("SELECT FROM faces_sandboxworld WHERE id = %s FOR UPDATE", [world.pk])
         now = clock.now()
         read = post.text.strip() or " ".join(image.alt_text for image in post.images)
-        last = self._posts().order_by("-number").first()
-        earlier = (
-            self._posts().filter(deleted_at=None).order_by("-number").values_list("text", flat=True)[:REMEMBERED_POSTS]
-        )
-        return SandboxPost.objects.create(
+        columns = ("number", "text", "deleted_at", "expected", "followers", "published_at")
+        before = list(self._posts().order_by("-number").values_list(*columns))
+        remembered = [text for _, text, deleted_at, *_ in before[:REMEMBERED_POSTS] if deleted_at is None]
+        created: SandboxPost = SandboxPost.objects.create(
             connection=self.connection,
-            number=last.number + 1 if last else 1,
+            number=before[0][0] + 1 if before else 1,
             key=key,
             text=post.text,
             images=images,
             reply_to=post.reply_to,
             published_at=now,
-            expected=float(Audience.load().expected([read])[0]) - dislike(read, earlier),
-            followers=self._followers(world, now),
+            expected=float(Audience.load().expected([read])[0]) - dislike(read, remembered),
+            followers=_followers(world, [row[3:] for row in before], now),
         )
+        for image, described in zip(post.images, images, strict=True):
+            store_image(self.connection.pk, described["sha256"], image)
+        return created
 
     def _refuse(self, post: OutgoingPost) -> None:
         """Raise FaceError for what this platform does not take; nothing was published."""
@@ -267,9 +273,11 @@ class SandboxFace(Face):
         return {**initial, **self.connection.settings}
 
     def _world(self) -> SandboxWorld:
-        """The connection's world, made of its settings on first use."""
-        world = SandboxWorld.objects.filter(connection=self.connection).first()
-        if world is not None:
+        """The connection's world, made of its settings on first use; the connection remembers it, as it never
+        changes.
+        """
+        with suppress(SandboxWorld.DoesNotExist):
+            world: SandboxWorld = self.connection.sandbox_world
             return world
         form = SandboxForm(self._settings())
         if not form.is_valid():
@@ -277,11 +285,6 @@ class SandboxFace(Face):
                 "The sandbox's settings are not valid. Open the connection and correct them.", permanent=True
             )
         return SandboxWorld.objects.get_or_create(connection=self.connection, defaults=form.cleaned_data)[0]
-
-    def _followers(self, world: SandboxWorld, now: datetime) -> float:
-        posts = list(self._posts().values_list("expected", "followers", "published_at"))
-        ages = [_age_minutes(world, published_at, now) for *_, published_at in posts]
-        return world.followers + followers_gained([post[0] for post in posts], [post[1] for post in posts], ages)
 
     def _counts(self, world: SandboxWorld, post: SandboxPost, now: datetime) -> dict[str, int]:
         return reactions(world.seed, post.remote_id, _moment(post), _age_minutes(world, post.published_at, now))
@@ -294,6 +297,12 @@ def _moment(post: SandboxPost) -> Moment:
     return Moment(
         expected=post.expected, followers=post.followers, published_at=post.published_at, asks="?" in post.text
     )
+
+
+def _followers(world: SandboxWorld, posts: Sequence[Sequence[Any]], now: datetime) -> float:
+    """The account's followers once it has shown these posts, each as (expected, followers, published_at)."""
+    ages = [_age_minutes(world, published_at, now) for *_, published_at in posts]
+    return world.followers + followers_gained([post[0] for post in posts], [post[1] for post in posts], ages)
 
 
 def _age_minutes(world: SandboxWorld, published_at: datetime, now: datetime) -> float:
