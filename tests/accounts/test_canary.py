@@ -258,7 +258,7 @@ def _let_tasks_fail(world: World, found: Connection, monkeypatch: pytest.MonkeyP
             bot = make_bot(found, name=f"Bot of {found.name} {fault}")
             post, gone = make_post(bot, "queued"), make_post(bot, "published", remote_id=f"17:18:{bot.pk.int % 10**9}")
         for task, pk in (
-            ("bots.tasks.deliver_post", post.pk),
+            ("bots.tasks.deliver_posts", post.pk),
             ("faces.tasks.check_connection", found.pk),
         ):
             app.tasks[task].apply((str(world.acme.pk), str(pk)), throw=False)

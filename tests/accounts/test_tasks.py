@@ -52,7 +52,7 @@ ROWS: dict[str, Callable[[Everything], Any]] = {
     "generation_id": lambda made: Generation.objects.latest("created_at").pk,
     "harvest_id": lambda made: made.harvest.pk,
     "incoming_id": lambda made: Incoming.objects.get(remote_id="mention-2").pk,
-    "post_id": lambda made: made.posts["queued"].pk,
+    "post_ids": lambda made: made.posts["queued"].pk,
     "rules_id": lambda made: ReplyRules.objects.get().pk,
     "run_id": lambda made: made.online_run.pk,
     "user_id": lambda made: made.notification.user_id,
