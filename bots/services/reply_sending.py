@@ -44,7 +44,7 @@ def send_approved() -> int:
         bot__paused_at=None,
         organization__paused_at=None,
         connection__state=Connection.State.CONNECTED,
-    ).order_by("approved_at")[:100]
+    ).order_by("approved_at", "created_at")[:100]
     sent = 0
     for post in approved:
         with tenant(post.organization_id):

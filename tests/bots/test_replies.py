@@ -273,6 +273,7 @@ def test_caps_are_counted_again_when_replies_are_sent(
     for post in made:
         assert post is not None
         posts.approve_post(post.pk)
+        now.advance(timedelta(seconds=1))
     assert reply_sending.send_approved() == 2
     assert list(Post.objects.order_by("reply_to").values_list("state", "last_error")) == [
         ("scheduled", ""),
