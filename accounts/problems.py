@@ -38,6 +38,11 @@ class Problem(exceptions.APIException):
         super().__init_subclass__(**kwargs)
         KINDS[cls.kind] = cls
 
+    @classmethod
+    def words(cls) -> list[str]:
+        """The meaning in pieces, of which every second one stands between backticks: it is code."""
+        return cls.meaning.split("`")
+
     def __init__(self, detail: str, *, wait: int | None = None, **members: Any) -> None:
         """`wait`: after how many seconds asking again makes sense (`Retry-After`)."""
         super().__init__(detail)

@@ -251,4 +251,6 @@ def test_the_kinds_of_problems_have_pages(db: None) -> None:
     for kind in ("throttled", "missing-scope", "mfa-required", "quota-exceeded", "idempotency-key-reused"):
         assert f"/problems/{kind}" in index
         assert Client().get(f"/problems/{kind}").status_code == 200
+    assert "<code>Idempotency-Key</code>" in index
+    assert "`" not in index
     assert Client().get("/problems/nothing").status_code == 404
