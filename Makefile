@@ -33,9 +33,9 @@ lint: ## style, types, import contracts, migrations, bandit
 	@$(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 	@$(BIN)/bandit -q -c pyproject.toml -r accounts bots faces kilroy_site training 2>/dev/null
 
-audit: ## look the pinned packages up among known vulnerabilities (asks PyPI, or ARGS="-s osv")
+audit: ## look everything that is installed up among known vulnerabilities (asks PyPI, or ARGS="-s osv")
 	@requirements/install.sh dev
-	@$(BIN)/pip-audit -r requirements/dev.txt --no-deps --disable-pip --strict $(ARGS)
+	@$(BIN)/python -m pip freeze | $(BIN)/pip-audit -r /dev/stdin --no-deps --disable-pip --strict $(ARGS)
 
 format: ## put the code into shape
 	@requirements/install.sh dev

@@ -193,18 +193,6 @@ def _intend(posts: Sequence[Post], contents: Mapping[UUID, OutgoingPost], ended:
     if not posts:
         return []
 
-    def _count() -> None:
-        for connection_id in sorted({post.connection_id for post in posts}):  # sorted: two would wait for each other
-            of_it = [post for post in posts if post.connection_id == connection_id]
-            account = of_it[0].connection
-            price = sum(account.face.price(contents[post.pk]) for post in of_it)
-            if wait := governor.admit(account, "publish", calls=len(of_it), microdollars=price):
-                raise _MustWait(wait.reason, wait.until)
-        try:
-            quotas.consume("posts_per_day", len(posts), organization=posts[0].organization)
-        except QuotaExceeded as error:
-            raise _MustWait(" ".join(error.messages), min(quotas.tomorrow(), clock.now() + QUOTA_LOOK)) from None
-
     intent = {
         "sent_at": Coalesce("sent_at", Now()),
         "attempts": F("attempts") + 1,
@@ -218,7 +206,7 @@ def _intend(posts: Sequence[Post], contents: Mapping[UUID, OutgoingPost], ended:
             if _move(posts, PostState.LEASED, PostState.SENDING, **intent) < len(posts):
                 transaction.set_rollback(True)
                 return False
-            _count()
+            _count(posts, contents)
             return True
 
     try:
@@ -230,6 +218,20 @@ def _intend(posts: Sequence[Post], contents: Mapping[UUID, OutgoingPost], ended:
     if len(posts) == 1:
         return []
     return [post for each in posts for post in _intend([each], contents, ended)]
+
+
+def _count(posts: Sequence[Post], contents: Mapping[UUID, OutgoingPost]) -> None:
+    """Count what the posts use of limits, budgets and the quota. Raises _MustWait."""
+    for connection_id in sorted({post.connection_id for post in posts}):  # sorted: two would wait for each other
+        of_it = [post for post in posts if post.connection_id == connection_id]
+        account = of_it[0].connection
+        price = sum(account.face.price(contents[post.pk]) for post in of_it)
+        if wait := governor.admit(account, "publish", calls=len(of_it), microdollars=price):
+            raise _MustWait(wait.reason, wait.until)
+    try:
+        quotas.consume("posts_per_day", len(posts), organization=posts[0].organization)
+    except QuotaExceeded as error:
+        raise _MustWait(" ".join(error.messages), min(quotas.tomorrow(), clock.now() + QUOTA_LOOK)) from None
 
 
 def _put_back(post: Post, why: str, until: Any) -> str:
@@ -313,12 +315,7 @@ def _book_error(post: Post, error: FaceError) -> str:
 
 
 def settle(
-    post: Post,
-    old: PostState,
-    new: PostState,
-    *,
-    line: tuple[str, Mapping[str, Any]] | None = None,
-    **fields: Any,
+    post: Post, old: PostState, new: PostState, *, line: tuple[str, Mapping[str, Any]] | None = None, **fields: Any
 ) -> bool:
     """Compare-and-set on (id, fence, state), with the audit `line` (action, what it tells) in the same transaction.
     False: the lease was lost, and the row is not ours to write. An unknown outcome rests for QUIESCENCE.
