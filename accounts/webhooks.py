@@ -42,11 +42,12 @@ _WANTING = """
 """
 
 
-def emit(event: str, data: Mapping[str, Any]) -> None:
-    """Tell the active organization's webhooks that want to know. To be called in the transaction of what happened; one
-    query when nobody wants to know. Raises KeyError for an event that is not in the table.
+def emit(event: str, *happened: Mapping[str, Any]) -> None:
+    """Tell the active organization's webhooks that want to know what happened, each with a message of its own. To be
+    called in the transaction of what happened; one query when nobody wants to know. Raises KeyError for an event that
+    is not in the table.
 
-    `data` is JSON-able: ids and states (accounts/webhook_events.py), never a text or a credential.
+    What happened is JSON-able: ids and states (accounts/webhook_events.py), never a text or a credential.
     """
     EVENTS[event]  # a typing error is not a "nobody wants to know"
     with transaction.atomic(savepoint=False):
@@ -55,7 +56,7 @@ def emit(event: str, data: Mapping[str, Any]) -> None:
             # that would undo what the message tells of.
             cursor.execute(_WANTING, [active(), json.dumps([event])])
             wanting = cursor.fetchall()
-        if wanting:
+        for data in happened if wanting else ():
             _write([webhook_id for webhook_id, _ in wanting], event, message(event, wanting[0][1], data, clock.now()))
 
 

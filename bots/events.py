@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from django.urls import reverse
 
@@ -14,7 +14,6 @@ from bots.states import PostState
 MOVED = {
     PostState.APPROVED: "post.approved",
     PostState.DECLINED: "post.declined",
-    PostState.PUBLISHED: "post.published",
     PostState.REJECTED: "post.failed",
     PostState.NEEDS_HUMAN: "post.needs_human",
     PostState.DELETED: "post.deleted",
@@ -29,13 +28,19 @@ def proposed(post: Post) -> None:
     moved(post, post.state)
 
 
-def moved(post: Post, new: str, remote_url: str = "") -> None:
+def moved(post: Post, new: str) -> None:
     """Tell that a post is in another state now, in the transaction that put it there. Most states are nobody's news."""
-    event = MOVED.get(PostState(new))
-    if event:
-        emit(event, _told(post, new) | ({"remote_url": remote_url} if event == "post.published" else {}))
+    if new == PostState.PUBLISHED:
+        published([(post, post.remote_url)])
+    elif event := MOVED.get(PostState(new)):
+        emit(event, _told(post, new))
     if new == PostState.NEEDS_HUMAN:
         _tell_needs_human(post)
+
+
+def published(posts: Iterable[tuple[Post, str]]) -> None:
+    """Tell that posts are on their platform, each at its address, in the transaction that booked it."""
+    emit("post.published", *(_told(post, PostState.PUBLISHED) | {"remote_url": url} for post, url in posts))
 
 
 def _tell_needs_human(post: Post) -> None:

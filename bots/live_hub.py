@@ -106,7 +106,7 @@ class Hub:
             settings.LIVE_REDIS_URL, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 0)
         )
         try:
-            while True:
+            while self._goes_on():
                 try:
                     await self._read(client)
                 except Exception as error:  # whatever a Redis in trouble raises: everybody waits for this reader
@@ -116,6 +116,12 @@ class Hub:
                 await asyncio.sleep(TICK)
         finally:
             await client.aclose()
+
+    def _goes_on(self) -> bool:
+        """Whether this task is still the hub's. Its cancelling alone does not say so: a client library that is waiting
+        for an answer may take that for an error of its own.
+        """
+        return asyncio.current_task() in self._tasks
 
     async def _read(self, client: Any) -> None:
         """One reading: what is new on every topic, and what new subscriptions ask for, at one moment of Redis."""
@@ -199,7 +205,7 @@ class Hub:
             watcher.end(DEAF)
 
     async def _guard(self) -> None:
-        while True:
+        while self._goes_on():
             await asyncio.sleep(RECHECK_SECONDS)
             try:
                 await self._check()

@@ -221,6 +221,13 @@ class Face(ABC):
         result again.
         """
 
+    def publish_some(self, posts: Sequence[tuple[OutgoingPost, str]]) -> list[Published]:
+        """Publish the first of these posts, each with its key, and those after it that the platform takes in the same
+        step. Returns the proofs of those that were published, from the first on. FaceError is the first one's: then
+        none of the others was sent.
+        """
+        return [self.publish(*posts[0])]
+
     @abstractmethod
     def find(self, key: str, post: OutgoingPost, since: datetime) -> Iterable[Published]:
         """What an earlier `publish` with this key (or, without keys, these very bytes), sent at `since` or later, may

@@ -1,7 +1,6 @@
 """Publishing a queued post: claim, record the intent, send, book the outcome (docs/delivery.md).
 
-Each step is one conditional UPDATE on (id, fence, state), committed by itself: whoever lost the lease finds 0 rows
-and stops. Leases follow the database's clock.
+Each step is one of `bots.services.steps`. Leases follow the database's clock.
 """
 
 from __future__ import annotations
@@ -10,16 +9,14 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from functools import reduce
-from itertools import pairwise
-from operator import or_
+from itertools import pairwise, takewhile
 from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce, Now
 
@@ -28,9 +25,10 @@ from accounts.quotas import QuotaExceeded
 from bots import deadman, events, live, sanctioned, slots
 from bots.faults import point
 from bots.models import Post
-from bots.services import threads
+from bots.services import steps, threads
 from bots.services.doorbells import ring_for
 from bots.services.posts import outgoing, payload_sha256
+from bots.services.steps import settle
 from bots.states import PostState, check
 from faces import governor, http
 from faces.contract import FaceError, OutgoingPost, Published
@@ -41,8 +39,6 @@ from faces.services import mark_broken
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=60)
-QUIESCENCE = timedelta(seconds=120)
-"""How long an unknown outcome rests before the platform is asked: a request still under way must have ended by then."""
 LONGEST_BACKOFF = 3600.0
 QUOTA_LOOK = timedelta(minutes=5)
 """After how long a post over the day's quota is looked at again: an operator may have given more."""
@@ -50,15 +46,13 @@ FRESH = 2.0
 """Seconds for which that holds what was read of a post and of the switches; then it is read again."""
 HELD = timedelta(seconds=5)
 """After how long a post that was held back is looked at again: what a switch may take to be felt."""
-REPEATS = (0.2, 1.0, 3.0)
-"""Seconds before a step is repeated whose COMMIT was not answered: a database that restarts is back after some."""
 
 
 def check_times() -> None:
     """Raises ImproperlyConfigured unless a request ends before the deadman, he before the lease, and that before an
     unknown outcome is looked for.
     """
-    times = (http.TOTAL_SECONDS, deadman.SECONDS, LEASE.total_seconds(), QUIESCENCE.total_seconds())
+    times = (http.TOTAL_SECONDS, deadman.SECONDS, LEASE.total_seconds(), steps.QUIESCENCE.total_seconds())
     if not all(earlier < later for earlier, later in pairwise(times)):
         raise ImproperlyConfigured(f"Request, deadman, lease and quiescence must follow each other: {times} s.")
 
@@ -94,11 +88,13 @@ def deliver_posts(post_ids: Sequence[UUID | str]) -> dict[UUID, str]:
         if not intended:
             return ended
         point("after_intent")
-        for number, post in enumerate(intended):
-            ended[post.pk] = _send(post, contents[post.pk])
+        while intended:
+            states = _send(intended, contents)
+            ended |= zip((post.pk for post in intended), states, strict=False)
+            intended = intended[len(states) :]
             # What keeps one from being published may be the next one's trouble; and a switch is to be felt soon.
-            if ended[post.pk] != PostState.PUBLISHED or time.monotonic() - seen > FRESH:
-                _send_later(intended[number + 1 :])
+            if set(states) != {PostState.PUBLISHED} or time.monotonic() - seen > FRESH:
+                _send_later(intended)
                 break
     return ended
 
@@ -201,16 +197,16 @@ def _intend(posts: Sequence[Post], contents: Mapping[UUID, OutgoingPost], ended:
         "looked_for_at": None,
     }
 
-    def step() -> bool:
+    def _together() -> bool:
         with transaction.atomic():
-            if _move(posts, PostState.LEASED, PostState.SENDING, **intent) < len(posts):
+            if steps.move(posts, PostState.LEASED, PostState.SENDING, **intent) < len(posts):
                 transaction.set_rollback(True)
                 return False
             _count(posts, contents)
             return True
 
     try:
-        if _persistently(step):
+        if steps.persistently(_together):
             return list(posts)
     except _MustWait as wait:
         if len(posts) == 1:
@@ -248,45 +244,42 @@ def _send_later(posts: Sequence[Post]) -> None:
     ring_for(posts)
 
 
-def _send(post: Post, content: OutgoingPost) -> str:
+def _send(posts: Sequence[Post], contents: Mapping[UUID, OutgoingPost]) -> list[str]:
+    """Send the first of the posts, and those after it that its platform takes in the same step. Returns the states they
+    ended in.
+    """
+    account = posts[0].connection
+    asked = list(takewhile(lambda post: post.connection_id == account.pk, posts))
     point("before_send")
     try:
-        published = post.connection.face.publish(content, post.platform_key)
+        proofs = account.face.publish_some([(contents[post.pk], post.platform_key) for post in asked])
     except FaceError as error:
-        return _book_error(post, error)
+        return [_book_error(asked[0], error)]
     except Exception as error:  # a fault of ours between intent and answer: what left is not known
-        log.exception("post %s: publishing failed in an unforeseen way", post.pk)
-        return _book_error(post, FaceError(f"{type(error).__name__}: {error}", permanent=False, sent=True))
+        log.exception("post %s: publishing failed in an unforeseen way", asked[0].pk)
+        told = FaceError(f"{type(error).__name__}: {error}", permanent=False, sent=True)
+        return [_book_error(post, told) for post in asked]
     point("after_send")
-    return book_published(post, PostState.SENDING, published)
+    return book_published(asked[: len(proofs)], PostState.SENDING, proofs)
 
 
-def book_published(post: Post, old: PostState, published: Published) -> str:
-    """Book a publication that the platform has proved. Returns the state that the post is in then."""
-    first = timedelta(minutes=post.bot.reading_ages[0]) / post.connection.face.clock_speed()
+def book_published(posts: Sequence[Post], old: PostState, proofs: Sequence[Published]) -> list[str]:
+    """Book publications that the platform has proved: together, or else each by itself. Returns the states that the
+    posts are in then.
+    """
     point("before_book" if old == PostState.SENDING else "before_settle")
     try:
-        settle(
-            post,
-            old,
-            PostState.PUBLISHED,
-            line=(
-                "post.publish",
-                {"state": PostState.PUBLISHED, "remote_id": published.remote_id, "connection": str(post.connection_id)},
-            ),
-            remote_id=published.remote_id,
-            remote_url=published.url,
-            published_at=published.at,
-            next_reading_at=published.at + first,
-            readings_due=0,
-            last_error="",
-        )
+        together = steps.settle_published(posts, old, proofs)
     except IntegrityError:  # UNIQUE(connection, remote_id): the platform's post is bound to another row
-        new = PostState.NEEDS_HUMAN if old == PostState.UNKNOWN else PostState.UNKNOWN
-        settle(post, old, new, last_error="Another post holds this id.")
-        return new
+        together = False
+        if len(posts) == 1:
+            new = PostState.NEEDS_HUMAN if old == PostState.UNKNOWN else PostState.UNKNOWN
+            settle(posts[0], old, new, last_error="Another post holds this id.")
+            return [new]
+    if not together and len(posts) > 1:
+        return [new for each in zip(posts, proofs, strict=True) for new in book_published(each[:1], old, each[1:])]
     point("after_book")
-    return PostState.PUBLISHED
+    return [PostState.PUBLISHED] * len(posts)
 
 
 def _book_error(post: Post, error: FaceError) -> str:
@@ -312,60 +305,6 @@ def _book_error(post: Post, error: FaceError) -> str:
     settle(post, PostState.SENDING, new, line=line, last_error=message, **fields)
     point("after_book")
     return new
-
-
-def settle(
-    post: Post, old: PostState, new: PostState, *, line: tuple[str, Mapping[str, Any]] | None = None, **fields: Any
-) -> bool:
-    """Compare-and-set on (id, fence, state), with the audit `line` (action, what it tells) in the same transaction.
-    False: the lease was lost, and the row is not ours to write. An unknown outcome rests for QUIESCENCE.
-    """
-    leased = new in (PostState.LEASED, PostState.SENDING)
-    if not leased:
-        fields |= {"lease_until": None, "owner": ""}
-    if new == PostState.UNKNOWN:
-        fields["not_before"] = Now() + QUIESCENCE
-
-    def step() -> bool:
-        with transaction.atomic():
-            if not _move([post], old, new, **fields):
-                return False
-            if old in (PostState.SENDING, PostState.UNKNOWN) and new in (PostState.QUEUED, PostState.REJECTED):
-                quotas.give_back("posts_per_day")  # it is certain that nothing went out
-            if line:
-                audit.record(line[0], post, before={"state": old}, after=line[1])
-            events.moved(post, new, fields.get("remote_url", ""))
-            return True
-
-    moved = _persistently(step)
-    if moved and not leased:
-        live.tell(post.bot_id, {"type": "post", "post": str(post.pk), "state": new})
-    return moved
-
-
-def _move(posts: Sequence[Post], old: PostState, new: PostState, **fields: Any) -> int:
-    """Take a step with those of the posts whose row is in the `old` state and has their fence. Returns how many."""
-    check(old, new)
-    ours = reduce(or_, (Q(pk=post.pk, fence=post.fence) for post in posts))
-    moved: int = Post.objects.filter(ours, state=old).update(state=new, updated_at=clock.now(), **fields)
-    return moved
-
-
-def _persistently(step: Callable[[], bool]) -> bool:
-    """Take a step that compares and sets; when the database vanished before it answered, repeat it on a new connection.
-    Whether the first one was committed shows by itself: the second then finds the row moved, and "not mine" is the safe
-    reading of that.
-    """
-    for pause in REPEATS:
-        try:
-            return step()
-        except (OperationalError, InterfaceError) as error:
-            if connection.in_atomic_block:
-                raise
-            log.warning("the database did not answer: %s", error)
-            connection.close()
-            time.sleep(pause)
-    return step()
 
 
 def take_down_post(post_id: UUID | str) -> Post:

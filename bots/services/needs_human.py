@@ -115,7 +115,7 @@ def _needing(post_id: UUID | str, new: PostState) -> Post:
 def _done(post: Post, action: str, **told: object) -> Post:
     before = {"state": PostState.NEEDS_HUMAN}
     audit.record(action, post, before=before, after={"state": post.state, **told})
-    events.moved(post, post.state, post.remote_url)
+    events.moved(post, post.state)
     if not waiting():
         settle(*events.NEEDS_HUMAN)
     live.tell(post.bot_id, {"type": "post", "post": str(post.pk), "state": post.state})

@@ -17,9 +17,10 @@ from accounts.tenancy import tenant
 from bots.faults import point
 from bots.models import Post
 from bots.services import threads
-from bots.services.delivery import LEASE, QUIESCENCE, book_published, settle
+from bots.services.delivery import LEASE, book_published
 from bots.services.doorbells import DELIVER, is_local, ring_for
 from bots.services.posts import outgoing
+from bots.services.steps import QUIESCENCE, settle
 from bots.states import PostState
 from faces.contract import FaceError, Published
 from faces.models import Connection
@@ -115,7 +116,7 @@ def reconcile(post: Post) -> bool:
         return False
     point("after_find")
     if found is not None:
-        return book_published(post, PostState.UNKNOWN, found) == PostState.PUBLISHED
+        return book_published([post], PostState.UNKNOWN, [found]) == [PostState.PUBLISHED]
     point("before_settle")
     if post.connection.capabilities.idempotency == "key" and _key_is_remembered(post, sent_at):
         told = "Not found on the platform: sent again with the same key."

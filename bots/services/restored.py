@@ -13,8 +13,8 @@ from accounts import audit, clock, site
 from accounts.models import Organization
 from accounts.tenancy import tenant
 from bots.models import Post
-from bots.services.delivery import QUIESCENCE
 from bots.services.scheduling import AHEAD
+from bots.services.steps import QUIESCENCE
 from bots.states import PostState, check
 
 log = logging.getLogger(__name__)

@@ -231,10 +231,10 @@ def test_a_post_that_never_went_out_does_not_count(acme: Organization, monkeypat
         return publish
 
     bot = make_bot()
-    monkeypatch.setattr(SandboxFace, "publish", refuse(sent=False))
+    monkeypatch.setattr(SandboxFace, "publish_some", refuse(sent=False))
     assert delivery.deliver_post(due(bot).pk) == "rejected"
     assert quotas.used("posts_per_day") == 0
-    monkeypatch.setattr(SandboxFace, "publish", refuse(sent=True))
+    monkeypatch.setattr(SandboxFace, "publish_some", refuse(sent=True))
     unknown = due(bot)
     assert delivery.deliver_post(unknown.pk) == "unknown"
     assert quotas.used("posts_per_day") == 1

@@ -76,7 +76,7 @@ def test_a_refusal_by_the_platform_is_told(bot: Bot, monkeypatch: pytest.MonkeyP
     def refuse(*args: Any) -> Any:
         raise FaceError("Too long.", permanent=True)
 
-    monkeypatch.setattr(type(bot.connection.face), "publish", refuse)
+    monkeypatch.setattr(type(bot.connection.face), "publish_some", refuse)
     assert delivery.deliver_post(make_post(bot, PostState.QUEUED).pk) == PostState.REJECTED
     assert told() == [("post.failed", "rejected")]
 

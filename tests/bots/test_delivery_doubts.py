@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts.models import AuditEntry
 from accounts.tenancy import tenant
 from bots.models import Bot, Post
-from bots.services import delivery
+from bots.services import delivery, steps
 from faces.contract import Face, FaceError, Limit
 from faces.registry import FACES
 from tests.factories import World, make_bot, make_connection, make_post, make_world
@@ -62,8 +62,8 @@ def _loses_its_answer(monkeypatch: pytest.MonkeyPatch, step: str, *, landed: boo
     def atomic(**options: Any) -> Any:
         return ordinary(**options) if options else Atomic()  # with options: a block within the step
 
-    monkeypatch.setattr(delivery.transaction, "atomic", atomic)
-    monkeypatch.setattr(delivery, "REPEATS", (0.0, 0.0))
+    monkeypatch.setattr(steps.transaction, "atomic", atomic)
+    monkeypatch.setattr(steps, "REPEATS", (0.0, 0.0))
     return lost
 
 
@@ -96,14 +96,14 @@ def test_a_database_that_stays_away_is_not_asked_for_ever(
     bot: Bot, platform: FakePlatform, without_keys: type[Face], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post, tried = make_post(bot, "queued"), []
-    monkeypatch.setattr(delivery, "REPEATS", (0.0, 0.0))
+    monkeypatch.setattr(steps, "REPEATS", (0.0, 0.0))
 
     def gone() -> bool:
         tried.append(1)
         raise OperationalError("the database is starting up")
 
     with pytest.raises(OperationalError):
-        delivery._persistently(gone)
+        steps.persistently(gone)
     assert len(tried) == 3
     assert delivery.deliver_post(post.pk) == "published"
 

@@ -10,16 +10,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts import quotas, site
-from accounts.models import AuditEntry, Organization
+from accounts.models import AuditEntry, Organization, Webhook, WebhookDelivery
 from accounts.tenancy import tenant
 from bots.models import Bot, Post
 from bots.services import delivery, doorbells, recovery, scheduling
 from bots.states import PostState
 from faces.contract import FaceError
 from faces.governor import calls_today
+from faces.kinds.sandbox.face import SandboxFace
 from faces.kinds.sandbox.models import SandboxPost
 from faces.registry import FACES
 from tests.factories import World, make_bot, make_connection, make_post, make_world
@@ -179,6 +182,99 @@ def test_a_switch_is_felt_while_others_are_sent(
     assert [arguments[1:] for _, arguments in bells] == [[str(post.pk) for post in posts[1:]]]
     assert _deliver(posts) == [None, "queued", "queued"]
     assert len(platform.published) == 1
+
+
+@pytest.fixture
+def native(committed: World) -> Iterator[Bot]:
+    """A bot of the sandbox, whose platform takes several posts in one step."""
+    with tenant(committed.acme.pk):
+        yield make_bot()
+
+
+def test_posts_that_their_platform_takes_in_one_step_are_booked_in_one(
+    native: Bot,
+) -> None:
+    beside = make_bot(make_connection(name="Beside"), name="Beside")
+    first, second = [make_post(native, "queued", f"Post {number}") for number in range(4)], _due(beside, 2)
+    hook = Webhook.objects.create(url="https://hooks.example/kilroy", events=["post.published"])
+    assert _deliver([*first, *second]) == ["published"] * 6
+    for posts in (first, second):
+        rows = [Post.objects.get(pk=post.pk) for post in posts]
+        stored = {post.key: post for post in SandboxPost.objects.filter(connection=posts[0].connection)}
+        assert len(stored) == len(posts)
+        for place, post in enumerate(rows):
+            there = stored[post.platform_key]
+            assert (there.text, there.number, post.remote_id) == (post.text, place + 1, str(place + 1))
+            assert (post.published_at, post.fence, post.attempts) == (there.published_at, 1, 1)
+            first_look = timedelta(minutes=post.bot.reading_ages[0]) / post.connection.face.clock_speed()
+            assert post.next_reading_at == there.published_at + first_look
+            assert (post.owner, post.lease_until, post.last_error) == ("", None, "")
+            line = AuditEntry.objects.get(action="post.publish", object_id=str(post.pk))
+            assert line.before == {"state": "sending"}
+            assert line.after["remote_id"] == post.remote_id
+    told = [row.payload["data"]["post"] for row in WebhookDelivery.objects.filter(webhook=hook)]
+    assert sorted(told) == sorted(str(post.pk) for post in (*first, *second))
+
+
+def test_several_take_no_more_statements_than_one(native: Bot) -> None:
+    _deliver(_due(native, 1))
+    counts = []
+    for several in (1, 9):
+        posts = _due(native, several)
+        with CaptureQueriesContext(connection) as seen:
+            assert _deliver(posts) == ["published"] * several
+        counts.append(len(seen))
+    assert counts[0] == counts[1]
+
+
+def test_what_was_lost_while_it_was_sent_is_left_and_the_others_are_booked(
+    native: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posts, ordinary = _due(native, 3), SandboxFace.publish_some
+
+    def lose_the_second(face: SandboxFace, asked: Any) -> Any:
+        published = ordinary(face, asked)
+        Post.objects.filter(pk=posts[1].pk).update(fence=7)
+        return published
+
+    monkeypatch.setattr(SandboxFace, "publish_some", lose_the_second)
+    _deliver(posts)
+    assert _states(posts) == ["published", "sending", "published"]
+    lines = AuditEntry.objects.filter(action="post.publish").values_list("object_id", flat=True)
+    assert sorted(lines) == sorted(str(posts[place].pk) for place in (0, 2))
+
+
+def test_an_id_that_another_row_holds_leaves_the_others_booked(native: Bot) -> None:
+    make_post(native, "published", "Before", remote_id="2")
+    posts = _due(native, 3)
+    assert _deliver(posts) == ["published", "unknown", "published"]
+    assert Post.objects.get(pk=posts[1].pk).last_error == "Another post holds this id."
+
+
+def test_one_that_is_refused_among_them_is_rejected_and_the_others_are_published(native: Bot, bells: list[Any]) -> None:
+    posts = [*_due(native, 2), *(make_post(native, "queued", text) for text in ("x" * 281, "Post 4"))]
+    assert _deliver(posts) == ["published", "published", "rejected", None]
+    assert _states(posts)[3] == "queued"
+    assert (doorbells.DELIVER, [str(native.organization_id), str(posts[3].pk)]) in bells
+    assert _deliver(posts) == [None, None, None, "published"]
+    assert quotas.used("posts_per_day") == 3
+
+
+def test_a_fault_of_ours_in_the_middle_leaves_all_that_may_have_been_sent_unknown(
+    native: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posts, ordinary = _due(native, 3), SandboxFace.publish_some
+
+    def stumble(face: SandboxFace, asked: Any) -> Any:
+        ordinary(face, asked)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(SandboxFace, "publish_some", stumble)
+    assert _deliver(posts) == ["unknown"] * 3
+    Post.objects.update(sent_at=timezone.now() - AGO, not_before=None)
+    recovery.recover_posts()
+    assert _states(posts) == ["published"] * 3
+    assert SandboxPost.objects.count() == 3
 
 
 class Killed(BaseException):

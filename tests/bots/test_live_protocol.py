@@ -126,6 +126,29 @@ async def test_a_huge_message_ends_the_connection(committed: World) -> None:
         assert await socket.hear() == {"close": 1009}
 
 
+async def test_the_reader_ends_with_the_last_client_even_if_its_cancelling_was_taken_for_an_error(
+    committed: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordinary, readers = live_hub.Hub._read, set[asyncio.Task[None] | None]()
+
+    async def swallow(hub: live_hub.Hub, client: object) -> None:
+        readers.add(asyncio.current_task())
+        await ordinary(hub, client)
+        try:
+            await asyncio.sleep(PATIENCE)
+        except asyncio.CancelledError:
+            raise ConnectionError from None
+
+    monkeypatch.setattr(live_hub.Hub, "_read", swallow)
+    monkeypatch.setattr(live_hub, "PAUSE", 0.0)
+    async with socket_of(Who(committed.bob)):
+        while not readers:
+            await asyncio.sleep(0.01)
+    (reader,) = readers
+    assert reader is not None
+    await asyncio.wait_for(reader, PATIENCE)
+
+
 async def test_subscriptions_are_limited_and_can_be_given_up(
     committed: World, bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

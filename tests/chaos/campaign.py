@@ -14,8 +14,8 @@ from django.db.models import F
 
 from bots import deadman
 from bots.faults import POINTS
-from bots.services.delivery import QUIESCENCE
 from bots.services.recovery import BETWEEN_LOOKS
+from bots.services.steps import QUIESCENCE
 from tests.chaos import naive, promises, report, times
 from tests.chaos.fleet import Fleet, Servers
 from tests.chaos.network import Network

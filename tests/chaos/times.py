@@ -17,7 +17,7 @@ def divide(factor: float) -> None:
     """
     from accounts import doorbell
     from bots import deadman
-    from bots.services import delivery, recovery, restored
+    from bots.services import delivery, recovery, restored, steps
     from faces import http
     from faces.kinds.mastodon import face as mastodon
     from faces.kinds.reddit import one_request, tokens
@@ -33,7 +33,8 @@ def divide(factor: float) -> None:
         (x, ("PREPARING_SECONDS",)),
         (doorbell, ("EXPIRES",)),
         (deadman, ("SECONDS",)),
-        (delivery, ("LEASE", "QUIESCENCE", "HELD")),
+        (delivery, ("LEASE", "HELD")),
+        (steps, ("QUIESCENCE",)),
         (recovery, ("LEASE", "QUIESCENCE", "BETWEEN_LOOKS")),
         (restored, ("QUIESCENCE",)),
     ]
@@ -58,14 +59,14 @@ def _divided(limit: Any, factor: float) -> Any:
 def told(factor: float) -> str:
     """The waits as they are after `divide`, for the campaign's output."""
     from bots import deadman
-    from bots.services import delivery, recovery
+    from bots.services import delivery, recovery, steps
     from faces import http
 
     waits = {
         "request": timedelta(seconds=http.TOTAL_SECONDS),
         "deadman": timedelta(seconds=deadman.SECONDS),
         "lease": delivery.LEASE,
-        "quiescence": delivery.QUIESCENCE,
+        "quiescence": steps.QUIESCENCE,
         "between looks": recovery.BETWEEN_LOOKS,
     }
     listed = ", ".join(f"{name} {wait.total_seconds():.1f} s" for name, wait in waits.items())

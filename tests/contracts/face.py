@@ -83,6 +83,13 @@ class FaceContract:
         other, _ = self._publish(face, replace(POST, text=POST.text + " again"))
         assert other.remote_id != first.remote_id
 
+    def test_of_several_posts_the_first_ones_are_published_in_their_order(self, face: Face) -> None:
+        posts = [OutgoingPost(f"Post number {number}") for number in range(3)]
+        published = face.publish_some([(post, uuid.uuid4().hex) for post in posts])
+        assert 1 <= len(published) <= len(posts)
+        assert len({each.remote_id for each in published}) == len(published)
+        assert list(face.metrics([each.remote_id for each in published])) == [each.remote_id for each in published]
+
     def test_history_is_the_own_posts_oldest_first(self, face: Face) -> None:
         if "history" not in face.capabilities.reads:
             pytest.skip("this platform shows no history")

@@ -75,7 +75,7 @@ def test_the_worked_example_installs_and_keeps_the_contract(packages: Path) -> N
         *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(tests)),
         folder=packages,
     )
-    assert "8 passed" in said
+    assert "9 passed" in said
 
 
 def test_an_algorithm_of_a_package_can_be_chosen_and_used(packages: Path) -> None:

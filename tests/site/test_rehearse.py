@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import psycopg
 import pytest
+from django.core.management import CommandError, call_command
 
 from kilroy_site.config import BASE_DIR
 from kilroy_site.embedded.postgres import Postgres, database_url
@@ -106,8 +108,13 @@ def test_nothing_of_it_reaches_the_installations_data(answers: list[str], folder
         (["--algorithm", "magic"], "argument --algorithm: invalid choice: 'magic'"),
     ],
 )
-def test_a_wrong_option_is_said_before_anything_starts(tmp_path: Path, arguments: list[str], words: str) -> None:
-    process = rehearse(tmp_path / "var", *arguments)
-    _, errors = process.communicate(timeout=SECONDS)
-    assert process.returncode == 2
-    assert words in errors
+def test_a_wrong_option_is_said(arguments: list[str], words: str) -> None:
+    with pytest.raises(CommandError, match=re.escape(words)):
+        call_command("rehearse", *arguments)
+
+
+def test_whoever_runs_it_is_told_and_gets_no_report(tmp_path: Path) -> None:
+    process = rehearse(tmp_path / "var", "--seed", "x")
+    report, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, report) == (2, "")
+    assert "argument --seed: give a whole number from 0 to 2147483647" in errors

@@ -5,14 +5,12 @@ Every reaction here is simulated, and labelled so by `capabilities.simulated`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from django.db import IntegrityError, transaction
-from django.db import connection as database
+from django.db import transaction
 from django.db.models import QuerySet
 
 from accounts import clock
@@ -29,18 +27,18 @@ from faces.contract import (
     Verification,
 )
 from faces.kinds.sandbox import comments
-from faces.kinds.sandbox.audience import Audience, dislike
+from faces.kinds.sandbox.audience import Audience
 from faces.kinds.sandbox.comments import Remark
 from faces.kinds.sandbox.forms import SandboxForm
-from faces.kinds.sandbox.models import SandboxPost, SandboxWorld, store_image
-from faces.kinds.sandbox.reactions import METRICS, Moment, followers_gained, reactions
+from faces.kinds.sandbox.models import SandboxPost, SandboxWorld
+from faces.kinds.sandbox.reactions import METRICS, Moment, reactions
+from faces.kinds.sandbox.stage import Stage, age_minutes, described, followers
 
 if TYPE_CHECKING:
     from faces.models import Connection
 
 MEDIA_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 MOST_IMAGES = 4
-REMEMBERED_POSTS = 1000
 REMARKS_UNTIL = 7 * 24 * 60
 """Platform minutes after which nobody looks for new comments below a post."""
 
@@ -82,25 +80,25 @@ class SandboxFace(Face):
         return Verification(account=self.connection.name, missing=missing)
 
     def publish(self, post: OutgoingPost, key: str) -> Published:
-        self._refuse(post)
+        return self.publish_some([(post, key)])[0]
+
+    @transaction.atomic
+    def publish_some(self, posts: Sequence[tuple[OutgoingPost, str]]) -> list[Published]:
+        """All up to the first one that is refused. See `Face.publish_some`."""
         world = self._world()
-        images = [
-            {
-                "sha256": hashlib.sha256(image.content).hexdigest(),
-                "media_type": image.media_type,
-                "alt_text": image.alt_text,
-            }
-            for image in post.images
-        ]
-        try:
-            return self._published(self._create(world, post, key, images))
-        except IntegrityError:  # UNIQUE(connection, key)
-            existing = self._posts().get(key=key)
-        if (existing.text, existing.images, existing.reply_to) != (post.text, images, post.reply_to):
-            raise FaceError(
-                "This key was used for another post already. Publish the changed post under a new key.", permanent=True
-            )
-        return self._published(existing)
+        stage = Stage(self.connection, world)
+        known = {post.key: post for post in self._posts().filter(key__in=[key for _, key in posts])}
+        taken: list[SandboxPost] = []
+        for post, key in posts:
+            try:
+                self._refuse(post)
+                taken.append(_unchanged(known[key], post) if key in known else stage.appear(post, key))
+            except FaceError:
+                if not taken:
+                    raise
+                break
+        stage.save()
+        return [self._published(post) for post in taken]
 
     def find(self, key: str, post: OutgoingPost, since: datetime) -> Iterable[Published]:
         return [self._published(existing) for existing in self._posts().filter(key=key)]
@@ -140,7 +138,7 @@ class SandboxFace(Face):
             found += [
                 self._remote(world, post, remark)
                 for remark in self._remarks(world, post)
-                if remark.is_there(_age_minutes(world, post.published_at, now))
+                if remark.is_there(age_minutes(world, post.published_at, now))
             ]
         return sorted((post for post in found if since is None or post.at >= since), key=lambda post: post.at)
 
@@ -159,34 +157,7 @@ class SandboxFace(Face):
     def followers(self) -> float:
         """The account's followers now: those at the start and those its posts have won since."""
         shown = self._posts().values_list("expected", "followers", "published_at")
-        return _followers(self._world(), list(shown), clock.now())
-
-    @transaction.atomic
-    def _create(self, world: SandboxWorld, post: OutgoingPost, key: str, images: list[dict[str, str]]) -> SandboxPost:
-        """Raises IntegrityError when the key was used before."""
-        # One post of a world at a time: numbers follow each other, and an audience that sees two copies at once still
-        # notices.
-        with database.cursor() as cursor:
-            cursor.execute("SELECT FROM faces_sandboxworld WHERE id = %s FOR UPDATE", [world.pk])
-        now = clock.now()
-        read = post.text.strip() or " ".join(image.alt_text for image in post.images)
-        columns = ("number", "text", "deleted_at", "expected", "followers", "published_at")
-        before = list(self._posts().order_by("-number").values_list(*columns))
-        remembered = [text for _, text, deleted_at, *_ in before[:REMEMBERED_POSTS] if deleted_at is None]
-        created: SandboxPost = SandboxPost.objects.create(
-            connection=self.connection,
-            number=before[0][0] + 1 if before else 1,
-            key=key,
-            text=post.text,
-            images=images,
-            reply_to=post.reply_to,
-            published_at=now,
-            expected=float(Audience.load().expected([read])[0]) - dislike(read, remembered),
-            followers=_followers(world, [row[3:] for row in before], now),
-        )
-        for image, described in zip(post.images, images, strict=True):
-            store_image(self.connection.pk, described["sha256"], image)
-        return created
+        return followers(self._world(), list(shown), clock.now())
 
     def _refuse(self, post: OutgoingPost) -> None:
         """Raise FaceError for what this platform does not take; nothing was published."""
@@ -224,7 +195,7 @@ class SandboxFace(Face):
         post = self._posts().filter(number=parts[0], deleted_at=None).first() if parts else None
         if post is None:
             return None
-        age = _age_minutes(world, post.published_at, clock.now())
+        age = age_minutes(world, post.published_at, clock.now())
         there = (each for each in self._remarks(world, post) if each.remote_id == remote_id and each.is_there(age))
         return next(((post, remark) for remark in there), None)
 
@@ -287,7 +258,7 @@ class SandboxFace(Face):
         return SandboxWorld.objects.get_or_create(connection=self.connection, defaults=form.cleaned_data)[0]
 
     def _counts(self, world: SandboxWorld, post: SandboxPost, now: datetime) -> dict[str, int]:
-        return reactions(world.seed, post.remote_id, _moment(post), _age_minutes(world, post.published_at, now))
+        return reactions(world.seed, post.remote_id, _moment(post), age_minutes(world, post.published_at, now))
 
     def _published(self, post: SandboxPost) -> Published:
         return Published(remote_id=post.remote_id, url="", at=post.published_at)
@@ -299,14 +270,13 @@ def _moment(post: SandboxPost) -> Moment:
     )
 
 
-def _followers(world: SandboxWorld, posts: Sequence[Sequence[Any]], now: datetime) -> float:
-    """The account's followers once it has shown these posts, each as (expected, followers, published_at)."""
-    ages = [_age_minutes(world, published_at, now) for *_, published_at in posts]
-    return world.followers + followers_gained([post[0] for post in posts], [post[1] for post in posts], ages)
-
-
-def _age_minutes(world: SandboxWorld, published_at: datetime, now: datetime) -> float:
-    return (now - published_at).total_seconds() / 60 * world.clock_speed
+def _unchanged(existing: SandboxPost, post: OutgoingPost) -> SandboxPost:
+    """The post that has this one's key. Raises FaceError when it says something else."""
+    if (existing.text, existing.images, existing.reply_to) != (post.text, described(post.images), post.reply_to):
+        raise FaceError(
+            "This key was used for another post already. Publish the changed post under a new key.", permanent=True
+        )
+    return existing
 
 
 def _is_number(remote_id: str) -> bool:

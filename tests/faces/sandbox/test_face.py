@@ -141,6 +141,35 @@ def test_an_image_keeps_its_bytes_and_description(face: SandboxFace, settings: o
         assert stored.read() == IMAGE.content
 
 
+def test_posts_of_one_step_are_as_if_each_came_alone(face: SandboxFace) -> None:
+    texts = ["One thing that everybody should have heard of.", GOOD.text, OTHER.text, GOOD.text]
+    alone = connect("alone")
+    for place, text in enumerate(texts):
+        alone.publish(OutgoingPost(text), f"key {place}")
+    together = face.publish_some([(OutgoingPost(text), f"key {place}") for place, text in enumerate(texts)])
+    assert [post.remote_id for post in together] == ["1", "2", "3", "4"]
+    columns = ("number", "key", "text", "published_at", "expected", "followers")
+    first, second = (
+        list(SandboxPost.objects.filter(connection=each.connection).order_by("number").values_list(*columns))
+        for each in (alone, face)
+    )
+    assert first == second
+    assert second[3][4] < second[1][4]  # a copy of what came in the same step
+    assert face.publish(OutgoingPost(OTHER.text), "key 2") == together[2]
+
+
+@pytest.mark.parametrize("key", ["new", "used"])
+def test_a_step_ends_before_a_post_that_is_refused(face: SandboxFace, key: str) -> None:
+    face.publish(GOOD, "used")
+    refused = (OTHER, key) if key == "used" else (OutgoingPost("x" * 281), key)
+    fine = [(OutgoingPost(f"A post about the number {number}"), str(number)) for number in range(3)]
+    assert [post.remote_id for post in face.publish_some([*fine[:2], refused, fine[2]])] == ["2", "3"]
+    assert list(SandboxPost.objects.values_list("key", flat=True)) == ["used", "0", "1"]
+    with pytest.raises(FaceError):
+        face.publish_some([refused, fine[2]])
+    assert SandboxPost.objects.count() == 3
+
+
 def test_reactions_come_with_time_and_never_go(face: SandboxFace, clock: SimulatedClock) -> None:
     remote_id = face.publish(GOOD, "key").remote_id
     counts = [likes(face, remote_id)]
