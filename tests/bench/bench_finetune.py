@@ -34,11 +34,11 @@ def run() -> Measurement:
     """Each in a process of its own, Kilroy and TRL twice, in turns: what else the machine does hits all alike."""
     with tempfile.TemporaryDirectory(prefix="kilroy-bench-") as name:
         folder = Path(name)
-        start = json.loads(_python(sys.executable, "-m", "tests.bench.bench_finetune", "prepare", name))
+        start = json.loads(python(sys.executable, "-m", "tests.bench.bench_finetune", "prepare", name))
         kinds = ["ours", *(kind for kind in GOALS if _there(kind)), "ours"]
         results: dict[str, list[dict[str, Any]]] = {}
         for kind in kinds:
-            result = json.loads(_python(*_command(kind, folder)))
+            result = json.loads(python(*_command(kind, folder)))
             results.setdefault(kind, []).append(result)
             print(json.dumps({"kind": kind, **_shown(result, start)}), file=sys.stderr)
     return _judge(results, start)
@@ -86,9 +86,16 @@ def _command(kind: str, folder: Path) -> list[str]:
     return [sys.executable, "-m", "tests.bench.bench_finetune", kind, str(folder)]
 
 
-def _python(*command: str) -> str:
+def python(*command: str) -> str:
+    """The last line that a command says, run where the repository is. Raises when it fails."""
     done = subprocess.run(command, cwd=BASE_DIR, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.splitlines()[-1]
+
+
+def demo_texts() -> list[str]:
+    """The posts of the demo: short ones."""
+    with (BASE_DIR / "training/demo/posts.csv").open(encoding="utf-8") as file:
+        return [row["text"] for row in csv.DictReader(file)]
 
 
 def _prepare(folder: Path) -> dict[str, Any]:
@@ -99,8 +106,7 @@ def _prepare(folder: Path) -> dict[str, Any]:
     from training.engine.models.causal import CausalLanguageModel
     from training.engine.tokenizer import train_tokenizer
 
-    with (BASE_DIR / "training/demo/posts.csv").open(encoding="utf-8") as file:
-        texts = [row["text"] for row in csv.DictReader(file)]
+    texts = demo_texts()
     tokenizer = train_tokenizer(texts, vocab_size=8192)
     posts = {"train": texts[: STEP_POSTS * STEPS], "heldout": texts[-HELDOUT:]}
     (folder / "posts.json").write_text(json.dumps(posts))
@@ -166,8 +172,8 @@ def _main(kind: str, folder: Path) -> dict[str, Any]:
     if kind == "ours":
         result = _ours(folder)
     else:
-        python = os.environ["KILROY_BENCH_TRL_PYTHON"] if kind == "trl" else sys.executable
-        result = json.loads(_python(python, str(Path(__file__).with_name("finetune_peers.py")), kind, str(folder)))
+        chosen = os.environ["KILROY_BENCH_TRL_PYTHON"] if kind == "trl" else sys.executable
+        result = json.loads(python(chosen, str(Path(__file__).with_name("finetune_peers.py")), kind, str(folder)))
     return result | {"heldout_loss": _heldout_loss(folder / f"{kind}-model", folder)}
 
 

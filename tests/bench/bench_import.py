@@ -1,4 +1,5 @@
-"""How much memory an import grows by at its peak, in MB, however large the file is; at most 500.
+"""How much memory an import takes, in MB, however large the file is; at most 500: what its process grows by at its
+peak, and what PostgreSQL has of its own for it before the transaction ends.
 
 The file is made on the spot, JSON Lines of posts that all differ, BENCH_IMPORT_MB large (300 by default, 5000 is what
 it is built for). It is uploaded, looked through and imported by the services into a PostgreSQL of its own, with the
@@ -24,7 +25,7 @@ GOAL = 500.0
 def run() -> Measurement:
     """Measured in a process of its own, so that nothing else counts."""
     report = report_of("tests.bench.bench_import")
-    return Measurement(ours=report["growth_mb"], goal=GOAL, better="lower")
+    return Measurement(ours=report["growth_mb"] + report["database_mb"], goal=GOAL, better="lower")
 
 
 def make_file(path: Path, megabytes: float) -> None:
@@ -56,9 +57,21 @@ def peak_mb() -> float:
     return next(int(line.split()[1]) / 1000 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
+def database_mb() -> float:
+    """What the server's process behind our connection has in memory that it does not share with others."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+    status = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return next(int(line.split()[1]) / 1000 for line in status.splitlines() if line.startswith("Anonymous:"))
+
+
 def measure(folder: Path) -> dict[str, float]:
     """Import a file with the services."""
     from django.core.files.uploadedfile import UploadedFile
+    from django.db import transaction
 
     from accounts.tenancy import tenant
     from tests.factories import make_bot, make_world
@@ -78,7 +91,9 @@ def measure(folder: Path) -> dict[str, float]:
         dataset = datasets.look_through(dataset, filters=FILTERS)
         looked = time.monotonic()
         datasets.request_import(dataset.pk)
-        dataset = datasets.import_dataset(dataset.pk)
+        with transaction.atomic():
+            dataset = datasets.import_dataset(dataset.pk)
+            database = database_mb()  # before the end, for which much may be remembered
         ended = time.monotonic()
     if dataset.state != dataset.State.READY:
         raise RuntimeError(dataset.error)
@@ -88,6 +103,7 @@ def measure(folder: Path) -> dict[str, float]:
         "posts": dataset.example_count,
         "before_mb": round(before, 1),
         "growth_mb": round(peak_mb() - before, 1),
+        "database_mb": round(database, 1),
         "upload_and_previews_s": round(looked - started, 1),
         "cpu_s": round(time.process_time() - busy, 1),
         "mb_per_s": round(size / (ended - looked), 2),

@@ -51,7 +51,7 @@ METHODS = {
     "ppo": Method(OnlineConfig(algorithm="ppo", learning_rate=3e-4, kl_target=40.0, baseline_share=0.0), 512),
     "bespo": Method(OnlineConfig(algorithm="bespo", extra=BESPO, baseline_share=0.0), 128),
     "reinforce": Method(
-        OnlineConfig(algorithm="reinforce", extra={"reinforce_learning_rate": 3e-4}, baseline_share=0.0), 768
+        OnlineConfig(algorithm="reinforce", extra={"reinforce_learning_rate": 3e-4}, baseline_share=0.0), 1024
     ),
 }
 

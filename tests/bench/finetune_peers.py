@@ -35,8 +35,11 @@ def main(kind: str, folder: Path) -> None:
     """Train as `kind` does, from `folder`, which holds `model` and `posts.json`."""
     import torch
 
-    texts = json.loads((folder / "posts.json").read_text())["train"]
+    posts = json.loads((folder / "posts.json").read_text())
+    texts = posts["train"]
     options = COMMON | {"output_dir": str(folder / kind), "use_cpu": not torch.cuda.is_available()}
+    if "step_posts" in posts:
+        options["per_device_train_batch_size"] = posts["step_posts"]
     trainer = _sft(folder, texts, options) if kind == "trl" else _trainer(kind, folder, texts, options)
     clock = _clock()
     trainer.add_callback(clock)
@@ -69,7 +72,7 @@ def _trainer(kind: str, folder: Path, texts: list[str], options: dict[str, Any])
 
     return Trainer(
         model=AutoModelForCausalLM.from_pretrained(folder / "model", dtype="float32"),
-        args=TrainingArguments(per_device_train_batch_size=STEP_POSTS, bf16=kind == "trainer-bf16", **options),
+        args=TrainingArguments(**{"per_device_train_batch_size": STEP_POSTS} | options, bf16=kind == "trainer-bf16"),
         processing_class=tokenizer,
         train_dataset=rows,
         data_collator=padded if kind == "trainer-fp32" else collator,
@@ -96,6 +99,7 @@ def _sft(folder: Path, texts: list[str], options: dict[str, Any]) -> Any:
 
 
 def _clock() -> Any:
+    import torch
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):
@@ -108,6 +112,8 @@ def _clock() -> Any:
             self._began, self._began_processor = time.perf_counter(), time.process_time()
 
         def on_step_end(self, *arguments: Any, **keywords: Any) -> None:
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             self.seconds.append(time.perf_counter() - self._began)
             self.processor_seconds.append(time.process_time() - self._began_processor)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection, connections
+from django.db import IntegrityError, connection, connections
 
 from accounts.models import AuditEntry
 from accounts.tenancy import tenant
@@ -121,6 +122,14 @@ def test_where_posts_come_from_has_to_be_said(bot: Bot, missing: str, folders: P
     assert list(error.value.message_dict) == [missing]
     assert not Dataset.objects.exists()
     assert not (folders / "media").exists()
+
+
+def test_keys_are_checked_as_an_import_goes_on_so_that_no_row_has_to_be_remembered_for_the_end(bot: Bot) -> None:
+    imported(upload(bot, GOOD))
+    example = Example.objects.get(position=0)
+    example.pk, example.position, example.dataset_id = None, 3, uuid4()
+    with pytest.raises(IntegrityError, match="foreign key"):
+        example.save(force_insert=True)
 
 
 def test_importing_twice_changes_nothing(bot: Bot) -> None:

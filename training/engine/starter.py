@@ -308,6 +308,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--log-every", type=int, default=50)
     parser.add_argument("--limit", type=int, default=0, help="use only the first posts of the corpus")
     args = parser.parse_args(argv)
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch finds no GPU here. Leave --device out, or install a build of torch for your GPU.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     recipe = Recipe(
         rows=args.rows or (256 if args.device == "cuda" else Recipe.rows),
@@ -341,7 +343,7 @@ def load_or_train_tokenizer(folder: Path, texts: list[str], vocab_size: int) -> 
 def finish(training: StarterTraining, out: Path, heldout_texts: list[str]) -> None:
     """Exports the better of the last and the averaged weights, then writes the model card beside them."""
     # Imported here so that a training that runs for hours writes the card as it is described at its end.
-    from training.engine.starter_card import write_card
+    from training.engine.starter_card import processor, write_card
 
     loss = training.heldout_loss()
     last = {k: v.detach().clone() for k, v in training.model.named_parameters()}
@@ -354,7 +356,8 @@ def finish(training: StarterTraining, out: Path, heldout_texts: list[str]) -> No
             parameter.data.copy_(last[name])
     log.info("final held-out loss %.4f nats per token", loss)
     training.export(out, averaged=False)
-    write_card(out, training.recipe, training.progress, training.posts, training.heldout, heldout_texts, loss)
+    machine = torch.cuda.get_device_name() if training.device.type == "cuda" else processor()
+    write_card(out, training.recipe, training.progress, training.posts, training.heldout, heldout_texts, loss, machine)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ from (`--exclude`), so that fine-tuning on it can be judged fairly.
 | arithmetic | bfloat16 products, float32 weights |
 | steps | {steps:,} |
 | tokens seen | {tokens:,} ({passes:.2f} passes) |
-| time | {minutes:.0f} minutes, one thread of {processor} (shared with other work), torch {torch_version} |
+| time | {minutes:.0f} minutes, {machine}, torch {torch_version} |
 
 ## Quality
 
@@ -103,8 +103,11 @@ def write_card(
     heldout: TokenizedPosts,
     heldout_texts: Sequence[str],
     loss: float,
+    machine: str,
 ) -> None:
-    """Writes `out/README.md` about the model exported to `out`; `loss` is its held-out loss in nats per token."""
+    """Writes `out/README.md` about the model exported to `out`; `loss` is its held-out loss in nats per token,
+    `machine` what it was trained on.
+    """
     model = CausalLanguageModel.load(str(out))
     text_bytes = sum(len(text.encode()) for text in heldout_texts)
     tokens = progress.earlier_tokens + progress.tokens
@@ -129,7 +132,7 @@ def write_card(
         tokens=tokens,
         passes=passes,
         minutes=(progress.earlier_seconds + progress.seconds) / 60,
-        processor=processor(),
+        machine=machine,
         torch_version=torch.__version__,
         loss=loss,
         perplexity=math.exp(loss),
@@ -154,10 +157,11 @@ def samples(model: CausalLanguageModel, temperature: float) -> str:
 
 
 def processor() -> str:
-    """The name of this machine's processor, as far as it tells."""
+    """What a training on the processor has of this machine, by name as far as it tells."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
             name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
     except OSError:
         name = ""
-    return f"{name or platform.processor() or platform.machine()} with {os.cpu_count()} cores"
+    name = name or platform.processor() or platform.machine()
+    return f"one thread of {name} with {os.cpu_count()} cores (shared with other work)"

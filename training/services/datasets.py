@@ -217,6 +217,7 @@ def import_dataset(dataset_id: UUID | str) -> Dataset:
         with transaction.atomic(), dataset.file.open("rb") as stream:
             columns, chosen = _columns(dataset.columns), chosen_filters(dataset)
             rows = read(_binary(stream), dataset.format, columns, chosen=chosen)
+            _check_keys_at_once()
             count = 0
             examples = _examples(dataset, rows)
             while batch := list(islice(examples, BATCH)):
@@ -236,6 +237,12 @@ def import_dataset(dataset_id: UUID | str) -> Dataset:
     audit.record("dataset.imported", dataset, before={"state": Dataset.State.IMPORTING}, after=told)
     live.tell(dataset.bot_id, {"type": "dataset", "dataset": str(dataset.pk), "state": dataset.state})
     return dataset
+
+
+def _check_keys_at_once() -> None:
+    """Foreign keys are checked as the transaction ends: until then PostgreSQL would remember every row in memory."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
 def _copy_in(examples: list[Example]) -> None:

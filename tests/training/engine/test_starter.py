@@ -148,3 +148,12 @@ def test_a_training_can_go_on_from_an_exported_model(corpus: Path, tmp_path: Pat
     old, new = (sum(CausalLanguageModel.load(str(folder)).logprobs(sentence)[0]) for folder in (first, second))
     assert new > old + 3
     assert f"| tokens seen | {before['tokens'] + after['tokens']:,}" in (second / "README.md").read_text()
+
+
+def test_a_gpu_that_is_not_there_is_refused_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit):
+        starter.main(["--corpus", str(tmp_path / "none"), "--out", str(tmp_path / "out"), "--device", "cuda"])
+    assert "torch finds no GPU here. Leave --device out" in capsys.readouterr().err

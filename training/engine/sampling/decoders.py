@@ -25,9 +25,22 @@ FEW = 48
 PREFILL_TOKENS = 8192
 """How many tokens of prompts are read at once."""
 
+_SLOPE = 2 * (2 / torch.pi) ** 0.5
+_SLOPE_TENSOR = torch.tensor(_SLOPE)
+
+
+def _gelu(x: torch.Tensor) -> torch.Tensor:
+    """The tanh form of GELU (Hendrycks and Gimpel 2016) as x · sigmoid(2 √(2/π) (x + 0.044715 x³)), which is the same
+    function: torch's own kernel takes twice as long. `x` is float32 or is left to torch.
+    """
+    if x.dtype != torch.float32 or x.device.type != "cpu":
+        return F.gelu(x, approximate="tanh")
+    return torch.addcmul(_SLOPE_TENSOR, x, x, value=0.044715 * _SLOPE).mul_(x).sigmoid_().mul_(x)
+
+
 _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
-    "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "gelu_new": _gelu,
+    "gelu_pytorch_tanh": _gelu,
     "gelu": F.gelu,
     "relu": F.relu,
 }
@@ -74,11 +87,14 @@ def is_plain_gpt2(network: Any) -> bool:
 class _Layer:
     """One block's norms and products."""
 
-    def __init__(self, block: Any, make: Callable[[Any], Linear]) -> None:
+    def __init__(self, block: Any, make: Callable[[torch.Tensor, torch.Tensor], Linear], heads: int) -> None:
         self.before_attention = (block.ln_1.weight, block.ln_1.bias)
         self.before_mlp = (block.ln_2.weight, block.ln_2.bias)
-        self.qkv, self.out = make(block.attn.c_attn), make(block.attn.c_proj)
-        self.up, self.down = make(block.mlp.c_fc), make(block.mlp.c_proj)
+        qkv, out, up, down = block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj
+        scales = torch.ones_like(qkv.bias)  # the scaling of scores goes into the queries
+        scales[: len(scales) // 3] = (len(scales) // 3 // heads) ** -0.5
+        self.qkv, self.out = make(qkv.weight * scales, qkv.bias * scales), make(out.weight, out.bias)
+        self.up, self.down = make(up.weight, up.bias), make(down.weight, down.bias)
 
 
 class Weights:
@@ -87,16 +103,18 @@ class Weights:
     def __init__(self, network: Any, compute: torch.dtype, precision: Precision) -> None:
         config, body = network.config, network.transformer
 
-        def make(module: Any) -> Linear:  # Conv1D keeps its weight as [in, out]
-            return linear(module.weight.t(), module.bias, compute, precision)
+        def make(weight: torch.Tensor, bias: torch.Tensor) -> Linear:  # Conv1D keeps its weight as [in, out]
+            return linear(weight.t(), bias, compute, precision)
 
-        self.layers = [_Layer(block, make) for block in body.h]
+        self.layers = [_Layer(block, make, config.n_head) for block in body.h]
         self.tokens, self.places = body.wte.weight, body.wpe.weight
         self.last = (body.ln_f.weight, body.ln_f.bias)
         self.head = linear(network.lm_head.weight, network.lm_head.bias, compute, precision)
         self.activation = _ACTIVATIONS[config.activation_function]
         self.epsilon, self.heads, self.width = config.layer_norm_epsilon, config.n_head, config.n_embd
-        self.device, self.cached = self.tokens.device, compute
+        self.device = self.tokens.device
+        # int8 products answer in float32: to make bfloat16 of that for the cache costs few rows more than it saves.
+        self.cached = torch.float32 if precision == "fast" and self.device.type == "cpu" else compute
 
 
 class StaticDecoder:
@@ -158,9 +176,9 @@ class StaticDecoder:
         shortest, longest = int(self._lengths.min()), int(self._lengths.max())
         self._reserve(len(tokens), longest + 1)
         unseen = torch.arange(self._values[0].shape[2], device=self.device) > self._lengths[:, None]
-        logits: torch.Tensor = self._layers(
-            tokens, self._lengths, unseen[:, None], longest if shortest == longest else None
-        )
+        # A number here would be compiled in: a graph of its own for every length.
+        same = longest if shortest == longest and self.device.type == "cpu" else None
+        logits: torch.Tensor = self._layers(tokens, self._lengths, unseen[:, None], same)
         self._lengths = self._lengths + 1
         return logits
 
@@ -185,7 +203,9 @@ class StaticDecoder:
     def _read(
         self, tokens: torch.Tensor, lengths: torch.Tensor, unseen: torch.Tensor, same: int | None
     ) -> torch.Tensor:
-        """The logits after `tokens`; `same` is the length of all rows where they have the same."""
+        """The logits after `tokens`; `same` is the length of all rows where they have the same, `unseen` [rows, 1,
+        positions] what lies behind a row's own.
+        """
         weights, count = self._weights, len(tokens)
         hidden = weights.tokens[tokens] + weights.places[lengths]
         rows = torch.arange(count, device=tokens.device)
@@ -210,24 +230,24 @@ class StaticDecoder:
             query, key, value = qkv.view(len(prompts), longest, 3, weights.heads, -1).permute(2, 0, 3, 1, 4)
             keys[rows, :, :, :longest] = key.transpose(2, 3)[source]
             values[rows, :, :longest] = value[source]
-            read = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+            read = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=1.0)
             hidden = self._after_attention(layer, hidden, read.transpose(1, 2).reshape(len(hidden), -1))
         last = torch.tensor([row * longest + len(prompt) - 1 for row, prompt in enumerate(prompts)])
         return self._logits(hidden[last])
 
     @staticmethod
     def _attend(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, unseen: torch.Tensor) -> torch.Tensor:
-        """Scaled dot-product attention of one query per row and head: [rows · heads, 1, width of a head]."""
-        query = (query * query.shape[-1] ** -0.5).flatten(0, 1)[:, None]
-        scores = _products(query, keys.flatten(0, 1))
+        """Dot-product attention of one query per row and head: [rows · heads, 1, width of a head]."""
+        scores = _products(query.flatten(0, 1)[:, None], keys.flatten(0, 1))
         scores.view(len(keys), -1, keys.shape[-1]).masked_fill_(unseen, -torch.inf)
         weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(values.dtype)
         return _products(weights, values.flatten(0, 1))
 
     def _after_attention(self, layer: _Layer, hidden: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
-        hidden = hidden + layer.out(read)
+        hidden += layer.out(read)
         inner = self._weights.activation(layer.up(self._norm(hidden, layer.before_mlp)))
-        return hidden + layer.down(inner)
+        hidden += layer.down(inner)
+        return hidden
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
         return self._weights.head(self._norm(hidden, self._weights.last)).float()

@@ -144,18 +144,18 @@ def _invert(probs: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
     rows, vocabulary = probs.shape
     even = vocabulary - vocabulary % BLOCK
     sums = [probs[:, :even].view(rows, -1, BLOCK).sum(dim=-1), probs[:, even:].sum(dim=-1, keepdim=True)]
-    heads = torch.cat(sums, dim=-1).double().cumsum(dim=-1)
-    wanted = (uniforms * heads[:, -1])[:, None]
-    # Strictly below the total, whatever was rounded: the last block that adds anything is as far as it goes.
-    block = torch.minimum((heads <= wanted).sum(dim=-1), (heads < heads[:, -1:]).sum(dim=-1))[:, None]
-    before = torch.where(block > 0, heads.gather(1, (block - 1).clamp(min=0)), 0.0)
-    places = block * BLOCK + torch.arange(BLOCK, device=probs.device)
-    inside = probs.gather(1, places.clamp(max=vocabulary - 1)).double().masked_fill(places >= vocabulary, 0.0)
-    reached = inside.cumsum(dim=-1) > wanted - before
-    first = torch.where(reached.any(dim=-1), reached.int().argmax(dim=-1), _last_positive(inside))
-    return block[:, 0] * BLOCK + first
+    ends = torch.cat(sums, dim=-1).double().cumsum(dim=-1)
+    wanted = uniforms[:, None] * ends[:, -1:]
+    block = _first_beyond(ends, wanted)
+    before = ends.gather(1, (block - 1).clamp_(min=0)) * (block > 0)
+    places = (block * BLOCK + torch.arange(BLOCK, device=probs.device)).clamp_(max=vocabulary - 1)
+    inside = probs.gather(1, places).cumsum(dim=-1, dtype=torch.float64)
+    return places.gather(1, _first_beyond(inside, wanted - before))[:, 0]
 
 
-def _last_positive(inside: torch.Tensor) -> torch.Tensor:
-    """Where rounding lets the number fall past the block's end: its last token that can be drawn at all."""
-    return inside.shape[1] - 1 - (inside.flip(-1) > 0).int().argmax(dim=-1)
+def _first_beyond(sums: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Where each row's cumulative sums first exceed `wanted` [rows, 1], or, where rounding lets it fall past the end,
+    the last place that adds anything.
+    """
+    last = torch.nextafter(sums[:, -1:], torch.zeros_like(wanted))
+    return torch.searchsorted(sums, torch.minimum(wanted, last), right=True)

@@ -18,6 +18,8 @@ from training.engine.types import Precision
 _PACKED_ROWS = 32
 """The batch the packing is made for; every size works."""
 
+_int8_product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default
+
 
 class Linear(Protocol):
     """x · weightᵀ + bias."""
@@ -81,6 +83,6 @@ class _Int8:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         x = x.float()
-        largest = x.abs().amax(dim=1, keepdim=True).clamp_(min=1e-12)
-        sums = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(x / largest, 1 / 127, 127, self.weight)
+        largest = x.abs().amax(dim=1, keepdim=True)  # of a row of zeros, 0: whatever 0 / 0 becomes is multiplied by it
+        sums = _int8_product(x / largest, 1 / 127, 127, self.weight)
         return sums.mul_(largest) if self.bias is None else torch.addcmul(self.bias, sums, largest, out=sums)

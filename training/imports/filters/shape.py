@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
+from itertools import islice
 
-from bots.languages import ADDRESS, MENTION, bare
+from bots.languages import MENTION, bare, has_address
 from training.imports.contract import ImportedRow
 from training.imports.filters import Check
 
@@ -38,14 +40,16 @@ def mentions_only() -> Check:
 
 def links_only() -> Check:
     def check(row: ImportedRow) -> str | None:
-        return "only addresses" if ADDRESS.search(row.text) and not WORD.search(bare(row.text)) else None
+        return "only addresses" if has_address(row.text) and not WORD.search(bare(row.text)) else None
 
     return check
 
 
 def too_short(min_words: float) -> Check:
+    enough = math.ceil(min_words)
+
     def check(row: ImportedRow) -> str | None:
-        count = len(WORD.findall(bare(row.text)))
+        count = sum(1 for _ in islice(WORD.finditer(bare(row.text)), enough))
         return f"{count} word{'' if count == 1 else 's'}" if count < min_words else None
 
     return check
