@@ -159,8 +159,12 @@
   });
 
   /* after the server's answer: the eye and the keyboard go to the post; what is held is not redrawn */
+  const isInUse = (event) => event.target.id === "calendar-grid" && (press || held || $("move-dialog")?.open);
   document.addEventListener("htmx:beforeRequest", (event) => {
-    if (event.target.id === "calendar-grid" && (held || $("move-dialog")?.open)) event.preventDefault();
+    if (isInUse(event)) event.preventDefault();
+  });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (isInUse(event)) event.detail.shouldSwap = false; // it was asked for before
   });
   const ownZone = () => {
     const link = document.querySelector("[data-own-zone]");

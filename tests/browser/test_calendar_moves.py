@@ -17,6 +17,12 @@ from tests.browser.serving import cookies, served, signed_in
 from tests.factories import make_bot, make_organization, make_post, make_schedule, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+IS_SWAPPED = """() => {
+  const detail = { shouldSwap: true };
+  const grid = document.querySelector("#calendar-grid");
+  grid.dispatchEvent(new CustomEvent("htmx:beforeSwap", { bubbles: true, detail }));
+  return detail.shouldSwap;
+}"""
 
 
 def _stands_at(page: Page, post: Post, at: datetime) -> None:
@@ -38,8 +44,10 @@ def _drag(page: Page, source: str, target: str) -> None:
     page.locator(source).hover()
     page.mouse.down()
     page.locator(target).hover(position={"x": 8, "y": 20})
-    page.mouse.move(*(lambda box: (box["x"] + 12, box["y"] + 22))(page.locator(target).bounding_box()))  # type: ignore[arg-type,index]
+    assert not page.evaluate(IS_SWAPPED)  # an answer that was asked for before must not take away what is held
+    page.locator(target).hover(position={"x": 12, "y": 22})
     page.mouse.up()
+    assert page.evaluate(IS_SWAPPED)
 
 
 def test_a_post_is_dragged_moved_by_keys_and_put_back() -> None:
