@@ -10,6 +10,7 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
+import hypothesis
 import psutil
 import pytest
 from django.test.client import AsyncClient, Client
@@ -17,7 +18,12 @@ from django.test.client import AsyncClient, Client
 from kilroy_site.embedded.postgres import FAST_AND_FORGETFUL, Postgres
 from kilroy_site.embedded.redis import Redis
 from kilroy_site.embedded.server import EmbeddedServer, socket_folder
+from tests.emptying import empty_by_deleting
 from tests.settings import RUN_FOLDER_VARIABLE
+
+# The same examples in every run, and no clock: a machine that is busy fails no test.
+hypothesis.settings.register_profile("kilroy", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("kilroy")
 
 LONG = (
     "browser/test_every_page.py",
@@ -48,6 +54,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     _remove_abandoned(folder.parent)
     for server in _servers(folder):
         _started.append((server, server.start(folder / "logs" / f"{server.name}.log")))
+
+
+def pytest_configure() -> None:
+    empty_by_deleting()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

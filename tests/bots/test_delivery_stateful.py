@@ -271,8 +271,6 @@ def test_never_twice_and_never_lost(machine: type[Delivery], db: None, monkeypat
         settings=settings(
             max_examples=12,
             stateful_step_count=25,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
-            derandomize=True,
         ),
     )

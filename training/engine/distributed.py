@@ -12,6 +12,10 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
+# Imported before there is a group: its functions' defaults are the group of that moment, which they would keep (an
+# optimizer's first step imports it, too). The threads of a group that is kept may end the process with an abort.
+import torch.distributed.nn
+
 T = TypeVar("T")
 
 
@@ -77,7 +81,7 @@ class Group:
             work.wait()
 
     def leave(self) -> None:
-        """Ends the group."""
+        """Ends the group and its threads."""
         if self.size > 1:
             dist.destroy_process_group()
 

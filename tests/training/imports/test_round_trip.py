@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.imports.streams import EVERYTHING, csv_bytes, jsonl_bytes, read_bytes, texts
@@ -23,7 +23,6 @@ LINES = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(POSTS)
 def test_a_csv_column_comes_back_exactly(posts: list[str]) -> None:
     content = csv_bytes([["text"], *([post] for post in posts)])
@@ -31,7 +30,6 @@ def test_a_csv_column_comes_back_exactly(posts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-@settings(deadline=None)
 @given(posts=POSTS)
 def test_csv_with_other_columns_comes_back_exactly(delimiter: str, posts: list[str]) -> None:
     content = csv_bytes([["id", "text", "score"], *(["7", post, "1.5"] for post in posts)], delimiter=delimiter)
@@ -40,27 +38,23 @@ def test_csv_with_other_columns_comes_back_exactly(delimiter: str, posts: list[s
     assert [row.row for row in rows] == list(range(2, len(posts) + 2))
 
 
-@settings(deadline=None)
 @given(POSTS, st.booleans())
 def test_json_lines_come_back_exactly(posts: list[str], ascii: bool) -> None:
     content = jsonl_bytes(({"text": post} for post in posts), ascii=ascii)
     assert texts(read_bytes(content, "jsonl", None, EVERYTHING)) == posts
 
 
-@settings(deadline=None)
 @given(POSTS, st.booleans(), st.sampled_from([None, 2]))
 def test_a_json_list_comes_back_exactly(posts: list[str], ascii: bool, indent: int | None) -> None:
     content = json.dumps([{"text": post, "n": [1, {}]} for post in posts], ensure_ascii=ascii, indent=indent).encode()
     assert texts(read_bytes(content, "json", None, EVERYTHING)) == posts
 
 
-@settings(deadline=None)
 @given(POSTS)
 def test_a_json_list_of_texts_comes_back_exactly(posts: list[str]) -> None:
     assert texts(read_bytes(json.dumps(posts).encode(), "json", None, EVERYTHING)) == posts
 
 
-@settings(deadline=None)
 @given(LINES, st.sampled_from(["utf-8-sig", "utf-16"]))
 def test_plain_text_comes_back_exactly(posts: list[str], encoding: str) -> None:
     content = "\n".join(posts).encode(encoding)
