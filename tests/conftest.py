@@ -14,6 +14,8 @@ import hypothesis
 import psutil
 import pytest
 from django.test.client import AsyncClient, Client
+from whitenoise.middleware import WhiteNoiseMiddleware
+from whitenoise.responders import StaticFile
 
 from kilroy_site.embedded.postgres import FAST_AND_FORGETFUL, Postgres
 from kilroy_site.embedded.redis import Redis
@@ -58,6 +60,21 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_configure() -> None:
     empty_by_deleting()
+    _list_static_files_once()
+
+
+def _list_static_files_once() -> None:
+    """Every test client has middleware of its own, and WhiteNoise would walk over every static file for each."""
+    listed: dict[str, StaticFile] = {}
+    walk = WhiteNoiseMiddleware.add_files_from_finders
+
+    def add_files(middleware: WhiteNoiseMiddleware) -> None:
+        if not listed:
+            walk(middleware)
+            listed.update(middleware.files)
+        middleware.files.update(listed)
+
+    WhiteNoiseMiddleware.add_files_from_finders = add_files
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -37,15 +37,18 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Scale:
-    """How thorough a rehearsal is. `measured`: texts drawn from each arm for the final comparison."""
+    """How thorough a rehearsal is. `measured`: texts drawn from each arm for the final comparison; `past`: how many of
+    the bundled posts there are to learn from, None for all.
+    """
 
     finetune: Mapping[str, Any]
     online: Mapping[str, Any]
     measured: int
+    past: int | None = None
 
 
 FULL = Scale(demo.FINETUNE, {}, 128)
-SHORT = Scale({"max_epochs": 0.05, "heldout_rows": 4}, {"candidates_per_post": 3, "samples_per_step": 8}, 16)
+SHORT = Scale({"max_epochs": 0.25, "heldout_rows": 4}, {"candidates_per_post": 3, "samples_per_step": 8}, 16, 1000)
 """Shows that the loop turns, not how well it learns."""
 
 
@@ -83,7 +86,7 @@ def rehearse(
         with tenant(organization.pk):
             bot = demo.create_demo_bot("Rehearsing bot", clock_speed=1.0, interval_seconds=3600, seed=seed)
             online = _online(posts, seed, algorithm) | dict(scale.online)
-            run = demo.start_learning(bot, dict(scale.finetune) | {"seed": seed}, online)
+            run = demo.start_learning(bot, dict(scale.finetune) | {"seed": seed}, online, scale.past)
             _finetune(run, gpu.engine, progress)
             _learn(bot, posts, now, gpu.engine, progress)
             progress("Measuring", 0, 1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import pytest
 from django.db import connection
-from playwright.sync_api import BrowserContext, Page, Response, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Request, Response, sync_playwright
 
 from tests.browser import axe
 from tests.browser.conftest import REPORT_VIOLATIONS, launch
@@ -19,14 +20,15 @@ from tests.browser.shots import Visit, visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
+PATIENCE = 30.0
 FIRST_VIEW = 250_000
 """Bytes, compressed, that a page and all it needs may take."""
 NOT_OURS = frozenset({"/api/docs/"})
 """Pages that a library draws whole, in its own colours and with its own controls (Swagger UI)."""
 MOST_SHIFT = 0.02
 """Cumulative layout shift: what arrives late has its place."""
-SETTLED = 250
-"""Milliseconds after the last answer in which fragments and charts find their places."""
+SETTLED = 0.25
+"""Seconds after the last answer in which fragments and charts find their places."""
 WATCH_SHIFT = """
 window.shift = 0;
 new PerformanceObserver((list) => {
@@ -48,20 +50,24 @@ UNNAMED = """
 """
 """What somebody who hears the page would hear nothing about."""
 FOCUSABLE = """
-() => [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")]
-  .filter((node) => node.tabIndex >= 0 && !node.disabled && node.type !== "hidden" && node.checkVisibility())
-  .filter((node) => node.type !== "radio" || node.checked || !document.querySelector(`[name="${node.name}"]:checked`))
-  .map((node) => { node.dataset.reach = ""; return node; }).length
-"""
-REACHED = """
 () => {
-  const node = document.activeElement;
-  if (!node || node === document.body || !("reach" in node.dataset)) return null;
-  const style = getComputedStyle(node);
-  const seen = style.outlineStyle !== "none" || style.boxShadow !== "none";
-  delete node.dataset.reach;
-  return seen;
+  window.unseen = [];
+  document.addEventListener("focusin", ({ target }) => {
+    if (!("reach" in target.dataset)) return;
+    const style = getComputedStyle(target);
+    if (style.outlineStyle === "none" && style.boxShadow === "none") unseen.push(target.outerHTML.slice(0, 120));
+    delete target.dataset.reach;
+  });
+  return [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")]
+    .filter((node) => node.tabIndex >= 0 && !node.disabled && node.type !== "hidden" && node.checkVisibility())
+    .filter((node) => {
+      return node.type !== "radio" || node.checked || !document.querySelector(`[name="${node.name}"]:checked`);
+    })
+    .map((node) => { node.dataset.reach = ""; return node; }).length;
 }
+"""
+"""Marks what the tabulator should reach, and counts it. What it reaches loses the mark, and is noted where one does not
+see that it is there.
 """
 PLACES_IN_A_FIELD = 7
 """At which the tabulator stops within a field for a date or a time, at most."""
@@ -82,14 +88,35 @@ class Wire:
     sizes: dict[str, int] = field(default_factory=dict)
     fetched: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
+    under_way: set[Request] = field(default_factory=set)
+    last: float = 0.0
+    """When (time.monotonic) something was asked for or had come last."""
 
     def listen(self, context: BrowserContext) -> None:
         context.on("response", self._on_response)
+        context.on("request", self._on_request)
+        context.on("requestfinished", self._on_end)
+        context.on("requestfailed", self._on_end)
         context.on("weberror", lambda error: self.troubles.append(f"uncaught: {error.error}"))
         context.on(
             "console",
             lambda message: self.troubles.append(message.text) if message.type in ("error", "warning") else None,
         )
+
+    def settle(self, page: Page) -> None:
+        """Wait until everything has come and nothing more was asked for since SETTLED."""
+        until = time.monotonic() + PATIENCE
+        while self.under_way or time.monotonic() - self.last < SETTLED:
+            assert time.monotonic() < until, f"{page.url} still loads {[request.url for request in self.under_way]}"
+            page.wait_for_timeout(50)
+
+    def _on_request(self, request: Request) -> None:
+        self.under_way.add(request)
+        self.last = time.monotonic()
+
+    def _on_end(self, request: Request) -> None:
+        self.under_way.discard(request)
+        self.last = time.monotonic()
 
     def _on_response(self, response: Response) -> None:
         address = response.url
@@ -143,7 +170,7 @@ def test_no_page_is_objected_to(visits: tuple[str, list[Visit]], width: int, the
 
 
 def _look_at(context: BrowserContext, address: str, paths: list[str], found: dict[str, list[str]]) -> None:
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(PATIENCE * 1000)
     context.add_init_script(REPORT_VIOLATIONS)
     context.add_init_script(WATCH_SHIFT)
     wire = Wire(urlsplit(address).netloc)
@@ -152,8 +179,7 @@ def _look_at(context: BrowserContext, address: str, paths: list[str], found: dic
     assert paths
     for path in paths:
         page.goto(address + path)
-        page.wait_for_load_state("networkidle")
-        page.wait_for_timeout(SETTLED)
+        wire.settle(page)
         found[path] = wire.said() + _settling(page) + axe.violations(page)
         if page.viewport_size and page.viewport_size["width"] < 400:
             found[path] += _objections(page)
@@ -182,8 +208,7 @@ def _objections(page: Page) -> list[str]:
     within = PLACES_IN_A_FIELD * page.locator("input[type=time], input[type=date], input[type=datetime-local]").count()
     for _ in range(page.evaluate(FOCUSABLE) + within + 3):
         page.keyboard.press("Tab")
-        if page.evaluate(REACHED) is False:
-            found.append(f"shows no focus: {page.evaluate('document.activeElement.outerHTML').strip()[:120]}")
+    found += [f"shows no focus: {node}" for node in page.evaluate("unseen")]
     return found + [
         f"is out of the keyboard's reach: {node}"
         for node in page.eval_on_selector_all(

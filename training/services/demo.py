@@ -95,9 +95,12 @@ def create_demo_bot(name: str, *, clock_speed: float, interval_seconds: int, see
     return bot
 
 
-def start_learning(bot: Bot, finetune: dict[str, Any], online: dict[str, Any]) -> Run:
-    """Import the bundled posts and start fine-tuning on them, with online learning to follow."""
-    file = SimpleUploadedFile(POSTS.name, POSTS.read_bytes(), content_type="text/csv")
+def start_learning(bot: Bot, finetune: dict[str, Any], online: dict[str, Any], posts: int | None = None) -> Run:
+    """Import the bundled posts, or the first `posts` of them, and start fine-tuning on them, with online learning to
+    follow.
+    """
+    rows = POSTS.read_bytes().splitlines(keepends=True)[: None if posts is None else 1 + posts]
+    file = SimpleUploadedFile(POSTS.name, b"".join(rows), content_type="text/csv")
     dataset = datasets.upload_dataset(
         bot, file, name="Top posts of sixteen communities", source=SOURCE, licence=LICENCE, may_learn=True
     )
