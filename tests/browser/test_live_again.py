@@ -24,6 +24,8 @@ from tests.factories import make_bot, make_connection, make_organization, make_u
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 AWAY_SECONDS = 10
+LONGEST_WAIT_MS = 30_000
+"""More than the page lets pass between two tries (static/js/live.js), at most 19 s: one may just have failed."""
 SHIFTS = """
 window.shifted = 0;
 new PerformanceObserver((list) => {
@@ -85,7 +87,7 @@ def test_what_happens_is_shown_without_a_reload_also_after_ten_seconds_without_a
         expect(status).to_have_text("Reconnecting…")
         page.wait_for_timeout(AWAY_SECONDS * 1000)
         line.mend()
-        expect(page.get_by_text("2 posts waiting for approval")).to_be_visible()
+        expect(page.get_by_text("2 posts waiting for approval")).to_be_visible(timeout=LONGEST_WAIT_MS)
         expect(status).to_have_text("Live")
         expect(away).to_have_text("")
         assert _events(heard[-1]) == ["post"], heard  # told in order, from where it was: it was not asked to catch up
