@@ -19,7 +19,9 @@ from kilroy_site.settings import *  # noqa: E402, F403 - the folder above must b
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the real one is slow on purpose
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 API_LIMITS = dict.fromkeys(API_LIMITS, 1_000_000)  # noqa: F405 - tests that walk over everything ask often
-# Processes that test side by side have a database each; so must what Redis knows of its rows, or one that empties its
-# cache, pauses its site or counts its users' requests would do so for the others.
-REDIS_URL += f"?db={1 + int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])}"  # noqa: F405
-LIVE_REDIS_URL = CACHES["default"]["LOCATION"] = REDIS_URL  # noqa: F405
+if not CONFIG.redis_url:  # noqa: F405
+    # Processes that test side by side have a database each; so must what Redis knows of its rows, or one that empties
+    # its cache, pauses its site or counts its users' requests would do so for the others.
+    REDIS_URL += f"?db={os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:]}"  # noqa: F405
+    LIVE_REDIS_URL = CACHES["default"]["LOCATION"] = REDIS_URL  # noqa: F405
+    CELERY_BROKER_URL = redis.broker_url(REDIS_URL)  # noqa: F405

@@ -12,7 +12,7 @@ import signal
 import subprocess
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -33,8 +33,12 @@ def redis_url(var: Path) -> str:
 
 
 def broker_url(url: str) -> str:
-    """`url` as Celery reads it, which has its own scheme for sockets."""
-    return f"redis+socket://{urlsplit(url).path}" if url.startswith("unix://") else url
+    """`url` as Celery reads it, which has its own spelling for sockets and their databases."""
+    if not url.startswith("unix://"):
+        return url
+    parts = urlsplit(url)
+    database = parse_qs(parts.query).get("db", ["0"])[0]
+    return f"redis+socket://{parts.path}?virtual_host={database}"
 
 
 def binary() -> str:

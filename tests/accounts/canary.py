@@ -101,13 +101,7 @@ def _is_logger(found: Any) -> bool:
 
 
 def of_redis() -> Iterator[tuple[str, str]]:
-    """Everything that Redis holds: broker, cache, live streams. In tests the broker has the first database."""
-    for url in {settings.REDIS_URL, settings.REDIS_URL.partition("?")[0]}:
-        with redis.Redis.from_url(url) as client:
-            yield from _of_redis_database(client)
-
-
-def _of_redis_database(client: Any) -> Iterator[tuple[str, str]]:
+    """Everything that Redis holds: broker, cache, live streams."""
     ways = {
         "string": lambda key: client.get(key),
         "list": lambda key: client.lrange(key, 0, -1),
@@ -116,14 +110,16 @@ def _of_redis_database(client: Any) -> Iterator[tuple[str, str]]:
         "zset": lambda key: client.zrange(key, 0, -1, withscores=True),
         "stream": lambda key: client.xrange(key),
     }
-    for key in client.scan_iter(count=1000):
-        kind = client.type(key).decode()
-        value = ways[kind](key) if kind in ways else b""
-        text = f"{key!r} {value!r}"
-        yield f"Redis {kind}", text
-        # A message of the broker carries its body in base64.
-        for part in value if kind == "list" else ():
-            yield "body of a message", base64.b64decode(json.loads(part)["body"]).decode()
+    client = redis.Redis.from_url(settings.REDIS_URL)
+    with client:
+        for key in client.scan_iter(count=1000):
+            kind = client.type(key).decode()
+            value = ways[kind](key) if kind in ways else b""
+            text = f"{key!r} {value!r}"
+            yield f"Redis {kind}", text
+            # A message of the broker carries its body in base64.
+            for part in value if kind == "list" else ():
+                yield "body of a message", base64.b64decode(json.loads(part)["body"]).decode()
 
 
 def of_database() -> Iterator[tuple[str, str]]:

@@ -9,7 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -126,6 +127,14 @@ def launch(playwright: Playwright) -> Browser:
     executable = next(filter(None, map(shutil.which, CHROMIUMS)), None)
     assert executable, "The browser tests need Chromium: install the package “chromium”."
     return playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
+
+
+def until(condition: Callable[[], object], seconds: float, what: str, page: Page) -> None:
+    """Wait for a condition; the browser's events are handled meanwhile."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"never happened: {what}"
+        page.wait_for_timeout(50)
 
 
 def open_browser(playwright: Playwright) -> Visitor:

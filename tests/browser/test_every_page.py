@@ -13,7 +13,7 @@ from django.db import connection
 from playwright.sync_api import BrowserContext, Page, Request, Response, sync_playwright
 
 from tests.browser import axe
-from tests.browser.conftest import REPORT_VIOLATIONS, launch
+from tests.browser.conftest import REPORT_VIOLATIONS, launch, until
 from tests.browser.gallery import make_gallery
 from tests.browser.serving import cookies, served
 from tests.browser.shots import Visit, visit
@@ -105,10 +105,11 @@ class Wire:
 
     def settle(self, page: Page) -> None:
         """Wait until everything has come and nothing more was asked for since SETTLED."""
-        until = time.monotonic() + PATIENCE
-        while self.under_way or time.monotonic() - self.last < SETTLED:
-            assert time.monotonic() < until, f"{page.url} still loads {[request.url for request in self.under_way]}"
-            page.wait_for_timeout(50)
+
+        def quiet() -> bool:
+            return not self.under_way and time.monotonic() - self.last >= SETTLED
+
+        until(quiet, PATIENCE, f"{page.url} has loaded all it asks for", page)
 
     def _on_request(self, request: Request) -> None:
         self.under_way.add(request)

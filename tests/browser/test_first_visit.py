@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Site, Visitor
+from tests.browser.conftest import Site, Visitor, until
 
 pytestmark = pytest.mark.browser
 
@@ -20,14 +18,6 @@ CHART_SECONDS = 180
 HEALTH_SECONDS = 60
 BOT = "Careful bot"
 POST = "A lighthouse keeper reads the morning paper aloud to his cat"
-
-
-def until(condition: Callable[[], bool], seconds: float, what: str, visitor: Visitor) -> None:
-    """Wait for a condition; the browser's events are handled meanwhile."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"never happened: {what}"
-        visitor.page.wait_for_timeout(200)
 
 
 def test_the_printed_link_signs_in_by_a_click(site: Site, visitor: Visitor) -> None:
@@ -63,7 +53,9 @@ def test_the_demos_charts_move_without_a_reload(site: Site, visitor: Visitor) ->
     first = int(newest.inner_text())
     page.evaluate("window.neverReloaded = true")
     visitor.frames.clear()
-    until(lambda: int(newest.inner_text()) > first, CHART_SECONDS, "a newer point in the chart of the loss", visitor)
+    until(
+        lambda: int(newest.inner_text()) > first, CHART_SECONDS, "a newer point in the chart of the loss", visitor.page
+    )
     shown = int(newest.inner_text())
     messages = [json.loads(frame) for frame in visitor.frames]
     events = [event["data"] for message in messages for event in message.get("events", ())]
@@ -153,7 +145,7 @@ def test_everything_is_healthy(site: Site, visitor: Visitor) -> None:
         told.update(json.loads(site.manage("status", "--json").stdout))
         return told["healthy"]
 
-    until(healthy, HEALTH_SECONDS, "a healthy status", visitor)
+    until(healthy, HEALTH_SECONDS, "a healthy status", visitor.page)
     assert [process["name"] for process in told["processes"]] == [
         *("supervisor", "postgres", "redis", "web", "io", "training", "beat")
     ]

@@ -16,7 +16,7 @@ from accounts.tenancy import tenant
 from bots import live
 from bots.models import Bot
 from bots.services.posts import Draft, propose_posts
-from tests.browser.conftest import launch
+from tests.browser.conftest import launch, until
 from tests.browser.cutting import cable
 from tests.browser.serving import cookies, served, signed_in
 from tests.factories import make_bot, make_connection, make_organization, make_user
@@ -24,6 +24,7 @@ from tests.factories import make_bot, make_connection, make_organization, make_u
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 AWAY_SECONDS = 10
+PATIENCE = 20.0
 LONGEST_WAIT_MS = 30_000
 """More than the page lets pass between two tries (static/js/live.js), at most 19 s: one may just have failed."""
 SHIFTS = """
@@ -73,12 +74,11 @@ def test_what_happens_is_shown_without_a_reload_also_after_ten_seconds_without_a
         expect(status).to_have_text("Live")
         page.evaluate("window.neverReloaded = true")
 
+        known = len(heard[-1])
         elsewhere(lambda: propose(organization.pk, bot.pk, "The first post of the morning"))
         expect(page.get_by_text("1 post waiting for approval")).to_be_visible()
-        for _ in range(100):  # the page may have asked for the number before it was told
-            if _events(heard[-1]):
-                break
-            page.wait_for_timeout(50)
+        # The page may have asked for the number before it was told.
+        until(lambda: set(_kinds(heard[-1][known:])) & {"events", "catch_up"}, PATIENCE, "the page was told", page)
 
         line.cut()
         elsewhere(lambda: _tell(organization.pk))
@@ -91,7 +91,7 @@ def test_what_happens_is_shown_without_a_reload_also_after_ten_seconds_without_a
         expect(status).to_have_text("Live")
         expect(away).to_have_text("")
         assert _events(heard[-1]) == ["post"], heard  # told in order, from where it was: it was not asked to catch up
-        assert not any(json.loads(frame)["type"] == "catch_up" for frame in heard[-1]), heard
+        assert "catch_up" not in _kinds(heard[-1]), heard
 
         expect(page.locator(".bell__count")).to_contain_text("2")
         assert page.evaluate("window.neverReloaded") is True
@@ -103,6 +103,10 @@ def _listen(socket: WebSocket) -> list[str]:
     frames: list[str] = []
     socket.on("framereceived", lambda payload: frames.append(str(payload)))
     return frames
+
+
+def _kinds(frames: list[str]) -> list[str]:
+    return [json.loads(frame)["type"] for frame in frames]
 
 
 def _events(frames: list[str]) -> list[str]:

@@ -131,7 +131,8 @@ def test_the_addresses_are_known_without_starting_anything(var: Path) -> None:
 
 
 def test_celery_reads_socket_addresses_in_its_own_spelling() -> None:
-    assert redis.broker_url("unix:///srv/run/redis.sock") == "redis+socket:///srv/run/redis.sock"
+    assert redis.broker_url("unix:///srv/run/redis.sock") == "redis+socket:///srv/run/redis.sock?virtual_host=0"
+    assert redis.broker_url("unix:///srv/run/redis.sock?db=3") == "redis+socket:///srv/run/redis.sock?virtual_host=3"
     assert redis.broker_url("redis://cache:6379/0") == "redis://cache:6379/0"
 
 
