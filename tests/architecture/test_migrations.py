@@ -16,7 +16,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-BASELINE = {"accounts": "0006", "faces": "0007", "bots": "0010", "training": "0007"}
+BASELINE = {"accounts": "0006", "faces": "0007", "bots": "0012", "training": "0009"}
 CONTRACTED: Mapping[tuple[str, str], str] = {}
 """(app, migration) that takes something away → since which release nothing reads it."""
 CONTRACTS = (
