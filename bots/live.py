@@ -77,7 +77,7 @@ def tell(bot_id: UUID | str, message: dict[str, Any]) -> None:
 def flush(seconds: float = 2.0) -> None:
     """Wait until what this process told is written, at most so long: for a process that is about to end."""
     if _outbox.cache_info().currsize:
-        _outbox(os.getpid()).flush(seconds)
+        _own_outbox().flush(seconds)
 
 
 def _text(message: dict[str, Any]) -> str:
@@ -90,7 +90,7 @@ def _text(message: dict[str, Any]) -> str:
 
 
 def _send(event: Event) -> None:
-    _outbox(os.getpid()).put(event)
+    _own_outbox().put(event)
 
 
 class Outbox:
@@ -158,3 +158,11 @@ def _outbox(pid: int) -> Outbox:
     outbox = Outbox(settings.LIVE_REDIS_URL)
     atexit.register(outbox.flush, 2.0)
     return outbox
+
+
+_making = threading.Lock()
+
+
+def _own_outbox() -> Outbox:
+    with _making:  # else two threads that begin to tell at once make two, and order is lost between them
+        return _outbox(os.getpid())

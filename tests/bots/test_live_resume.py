@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,30 @@ async def test_a_client_that_comes_and_goes_misses_nothing(committed: World, bot
         numbers += await heard(socket, told[-1])
     assert numbers == told
     assert len(told) > 100
+
+
+def test_threads_that_begin_to_tell_at_once_share_one_outbox(
+    bot: Bot, own_redis: OwnRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, both = [], threading.Barrier(2)
+
+    class SlowlyMade(live.Outbox):
+        def __init__(self, url: str) -> None:
+            made.append(url)
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(0.5)  # for the other to come here, too
+            super().__init__(url)
+
+    def begin(number: int) -> None:
+        tell(bot, post(number))
+        connections.close_all()
+
+    monkeypatch.setattr(live, "Outbox", SlowlyMade)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(begin, (1, 2)))
+
+    assert made == [settings.LIVE_REDIS_URL]
+    assert own_redis.client.xlen(stream(f"bot:{bot.pk}")) == 2
 
 
 async def test_two_clients_of_one_topic_resume_where_each_of_them_was(committed: World, bot: Bot) -> None:
