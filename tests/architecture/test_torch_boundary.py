@@ -9,7 +9,7 @@ import pytest
 
 from kilroy_site.config import BASE_DIR
 
-HEAVY = ("torch", "transformers", "accelerate", "peft", "tokenizers", "safetensors")
+HEAVY = ("torch", "transformers", "accelerate", "peft", "tokenizers", "safetensors", "llvmlite")
 
 LOAD_EVERYTHING = f"""
 import importlib, os, pkgutil, sys

@@ -6,6 +6,8 @@ simulation's cache), so that a broken-off campaign goes on, and parts can be run
 
     KILROY_BENCH_METHODS=ppo,reinforce KILROY_BENCH_AUDIENCES=heldout KILROY_BENCH_SEEDS=1,2 make bench ONLY=posts
 
+KILROY_BENCH_POSTS says after how many posts the default loop is given up.
+
 Learning rates of PPO and REINFORCE were chosen among 1e-4 and 3e-4 before the sandbox's audience with seed 101, which
 is not among the five. All peers publish under the same guards as the default loop, which only helps them.
 """
@@ -46,7 +48,7 @@ class Method:
 BESPO = {"bespo_learning_rate": 5e-5, "departure_weight": 0.0, "entropy_weight": 0.0}
 """With the original's regularisers its token-averaged loss cannot leave the start; without them it can."""
 METHODS = {
-    "default": Method(posts=128),
+    "default": Method(posts=int(os.environ.get("KILROY_BENCH_POSTS", "128"))),
     "best_of_16": Method(OnlineConfig(algorithm="best_of_n", candidates_per_post=16, baseline_share=0.0), 512),
     "ppo": Method(OnlineConfig(algorithm="ppo", learning_rate=3e-4, kl_target=40.0, baseline_share=0.0), 512),
     "bespo": Method(OnlineConfig(algorithm="bespo", extra=BESPO, baseline_share=0.0), 128),

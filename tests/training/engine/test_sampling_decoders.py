@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.sampling import decoders
 from training.engine.sampling.decoders import StaticDecoder, TransformersDecoder, Weights, is_plain_gpt2
-from training.engine.sampling.linears import linear
+from training.engine.sampling.linears import ReadyProducts, linear
 from training.engine.types import SamplingParams
 
 DEMO = Path(__file__).resolve().parents[3] / "training" / "demo" / "posts.csv"
@@ -88,18 +88,21 @@ def test_bfloat16_stays_near_float32(model: CausalLanguageModel) -> None:
     assert float((rounded - exact).std() / exact.std()) < 0.02
 
 
-def test_other_architectures_are_left_to_transformers(model: CausalLanguageModel) -> None:
+@pytest.fixture
+def llama(model: CausalLanguageModel) -> CausalLanguageModel:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    assert is_plain_gpt2(model.network)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=model.tokenizer.vocab_size, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
         num_attention_heads=2, max_position_embeddings=64, initializer_range=0.2,
     )  # fmt: skip
-    llama = CausalLanguageModel(LlamaForCausalLM(config), model.tokenizer)
+    return CausalLanguageModel(LlamaForCausalLM(config), model.tokenizer)
+
+
+def test_other_architectures_are_left_to_transformers(model: CausalLanguageModel, llama: CausalLanguageModel) -> None:
+    assert (is_plain_gpt2(model.network), is_plain_gpt2(llama.network)) == (True, False)
     llama.compute = torch.float32
-    assert not is_plain_gpt2(llama.network)
     params = SamplingParams(max_new_tokens=10, seed=3)
     together = llama.generate(["the cat", "", "a dog ran in"], params)
     assert together[0].text == llama.generate(["the cat"], params)[0].text
@@ -107,6 +110,33 @@ def test_other_architectures_are_left_to_transformers(model: CausalLanguageModel
     with torch.no_grad():
         logprobs = llama.document_logprobs([document])[0, -len(together[2].token_ids) :]
     assert list(together[2].token_logprobs[: len(logprobs)]) == pytest.approx(logprobs.tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("compute", [torch.bfloat16, torch.float32])
+def test_packed_products_are_those_of_autocast(llama: CausalLanguageModel, compute: torch.dtype) -> None:
+    llama.compute = compute
+    prompts, plain = [[0, 5, 6], [0], [0, 9, 8, 7, 6]], llama.network.model.layers[0].mlp.up_proj
+    packed = TransformersDecoder(llama.network, llama.autocast, ReadyProducts(llama.network, compute))
+    usual = TransformersDecoder(llama.network, llama.autocast)
+    for at in range(6):
+        found, expected = (
+            decoder.step(torch.tensor([at, 3, 9])) if at else decoder.prefill(prompts) for decoder in (packed, usual)
+        )
+        assert_close(found, expected, rtol=0, atol=0 if compute == torch.bfloat16 else 1e-5)
+    assert llama.network.model.layers[0].mlp.up_proj is plain
+
+
+def test_packed_products_are_taken_away_after_a_failure(llama: CausalLanguageModel) -> None:
+    products, plain = ReadyProducts(llama.network, torch.float32), llama.network.lm_head
+
+    def fail() -> None:
+        with products:
+            assert (llama.network.lm_head is plain, llama.network.lm_head.weight is plain.weight) == (False, True)
+            raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        fail()
+    assert llama.network.lm_head is plain
 
 
 @pytest.mark.parametrize("change", [{"scale_attn_by_inverse_layer_idx": True}, {"activation_function": "silu"}])
@@ -122,10 +152,15 @@ def test_adapters_are_left_to_transformers(model: CausalLanguageModel) -> None:
     assert not is_plain_gpt2(model.network)
 
 
-def test_a_step_of_training_is_seen(model: CausalLanguageModel) -> None:
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_a_step_of_training_is_seen(kind: str, request: pytest.FixtureRequest) -> None:
+    model: CausalLanguageModel = request.getfixturevalue("model" if kind == "gpt2" else "llama")
+    model.compute = torch.float32
     params = SamplingParams(max_new_tokens=12, seed=1)
     before = model.generate([""] * 4, params)
-    assert model._weights_for("exact") is model._weights_for("exact")
+    kept = model._decoding["exact"]
+    model.generate([""], params)
+    assert model._decoding["exact"] is kept
     optimizer = torch.optim.AdamW(model.network.parameters(), lr=0.1)
     model.loss(model.pack(["the cat sat"] * 4, 32)).backward()
     optimizer.step()

@@ -6,9 +6,9 @@ Weights are safetensors only and no code of a model is ever run: a pickle or a r
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import torch
 
@@ -18,6 +18,7 @@ from training.engine.models.loss import linear_cross_entropy
 from training.engine.models.registry import STARTER, STARTER_FOLDER
 from training.engine.packing import IGNORED, PackedRows, pack
 from training.engine.sampling.decoders import Decoder, StaticDecoder, TransformersDecoder, Weights, is_plain_gpt2
+from training.engine.sampling.linears import ReadyProducts
 from training.engine.sampling.scheduler import Scheduler
 from training.engine.tokenizer import PostTokenizer
 from training.engine.types import LengthLimit, Precision, Prompt, Sample, SamplingParams, TextRequest
@@ -25,6 +26,7 @@ from training.engine.types import LengthLimit, Precision, Prompt, Sample, Sampli
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+T = TypeVar("T")
 WEIGHTS = "model.safetensors"
 DEFAULT_POSITIONS = 1024
 SCORING_ROWS = 16
@@ -53,7 +55,7 @@ class CausalLanguageModel:
         self.network.set_attn_implementation("sdpa" if cuda else "eager")
         self.network.eval()
         self.tokenizer = tokenizer
-        self._decoding: dict[Precision, tuple[tuple[Any, ...], Weights]] = {}
+        self._decoding: dict[Precision, tuple[tuple[Any, ...], Any]] = {}
         self.positions = int(getattr(network.config, "max_position_embeddings", None) or DEFAULT_POSITIONS)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
@@ -105,19 +107,23 @@ class CausalLanguageModel:
         by transformers', exactly.
         """
         self.network.eval()
-        decoder: Decoder = TransformersDecoder(self.network, self.autocast)
+        decoder: Decoder
         if is_plain_gpt2(self.network):
-            decoder = StaticDecoder(self._weights_for(precision))
+            decoder = StaticDecoder(self._ready(precision, lambda: Weights(self.network, self.compute, precision)))
+        else:
+            products = self._ready("exact", lambda: ReadyProducts(self.network, self.compute))
+            decoder = TransformersDecoder(self.network, self.autocast, products)
         return Scheduler(decoder, self.tokenizer, self.positions)
 
-    def _weights_for(self, precision: Precision) -> Weights:
-        """Made anew when a weight has changed. What is written through a parameter's `.data` leaves no trace: use
-        `torch.no_grad` instead.
+    def _ready(self, precision: Precision, make: Callable[[], T]) -> T:
+        """What `make` makes of the weights, made anew when one has changed. What is written through a parameter's
+        `.data` leaves no trace: use `torch.no_grad` instead.
         """
         mark = (self.compute, *((p.data_ptr(), p._version) for p in self.network.parameters()))
         if precision not in self._decoding or self._decoding[precision][0] != mark:
-            self._decoding[precision] = (mark, Weights(self.network, self.compute, precision))
-        return self._decoding[precision][1]
+            self._decoding[precision] = (mark, make())
+        made: T = self._decoding[precision][1]
+        return made
 
     @torch.no_grad()
     def logprobs(self, texts: Sequence[str]) -> list[list[float]]:

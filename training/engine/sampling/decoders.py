@@ -7,7 +7,7 @@ of a small model's step in transformers is overhead; `TransformersDecoder` reads
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -305,8 +305,14 @@ class TransformersDecoder:
 
     ROWS = 256
 
-    def __init__(self, network: Any, autocast: Callable[[], AbstractContextManager[Any]]) -> None:
-        self._network, self._autocast = network, autocast
+    def __init__(
+        self,
+        network: Any,
+        autocast: Callable[[], AbstractContextManager[Any]],
+        products: AbstractContextManager[Any] | None = None,
+    ) -> None:
+        """`products` is the context in which `network` computes, see `ReadyProducts`."""
+        self._network, self._autocast, self._products = network, autocast, products or nullcontext()
         self.device = next(network.parameters()).device
         self._groups: list[_Group] = []
 
@@ -353,7 +359,7 @@ class TransformersDecoder:
 
     @torch.no_grad()
     def _forward(self, group: _Group, ids: torch.Tensor) -> torch.Tensor:
-        with self._autocast():
+        with self._autocast(), self._products:
             output = self._network(
                 input_ids=ids,
                 attention_mask=group.mask,

@@ -9,10 +9,12 @@ batch.
 from __future__ import annotations
 
 import warnings
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import torch
 
+from training.engine.sampling.int8_kernel import INPUTS, OUTPUTS, Product, product
 from training.engine.types import Precision
 
 _PACKED_ROWS = 32
@@ -34,8 +36,10 @@ def linear(weight: torch.Tensor, bias: torch.Tensor | None, compute: torch.dtype
     weight, bias = weight.detach(), None if bias is None else bias.detach()
     if weight.device.type != "cpu":
         return _Plain(weight, bias, compute)
+    if precision == "fast" and weight.shape[1] % INPUTS == 0 and (own := product()) is not None:
+        return _Int8(weight, bias, own)
     if precision == "fast" and "fbgemm" in torch.backends.quantized.supported_engines:
-        return _Int8(weight, bias)
+        return _Fbgemm(weight, bias)
     return _Packed(weight, bias, compute) if torch._C._has_mkldnn else _Plain(weight, bias, compute)
 
 
@@ -64,11 +68,47 @@ class _Packed:
 
 
 class _Int8:
-    """FBGEMM's int8 product; see the module's words."""
+    """Kilroy's own int8 product; see `int8_kernel`."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, product: Product) -> None:
+        self.product, (self.outputs, self.inputs) = product, weight.shape
+        blocks = -(-self.outputs // OUTPUTS)
+        scales = _scales(weight)
+        unsigned = torch.full((blocks * OUTPUTS, self.inputs), 128, dtype=torch.uint8)
+        unsigned[: self.outputs] = (weight.float() / scales[:, None]).round_().add_(128).to(torch.uint8)
+        ordered = unsigned.view(blocks, OUTPUTS // 16, 16, self.inputs // 4, 4).permute(0, 3, 1, 2, 4)
+        self.weight, self.scales, self.bias = ordered.contiguous(), *torch.zeros(2, blocks * OUTPUTS)
+        self.scales[: self.outputs] = scales
+        if bias is not None:
+            self.bias[: self.outputs] = bias
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        x, rows = x.float().contiguous(), len(x)
+        out, quantized = torch.empty(rows, self.outputs), torch.empty(rows, self.inputs, dtype=torch.int8)
+        largest, sums = torch.empty(rows), torch.empty(rows, dtype=torch.int32)
+        self.product(
+            x.data_ptr(),
+            rows,
+            self.inputs,
+            self.weight.data_ptr(),
+            self.scales.data_ptr(),
+            self.bias.data_ptr(),
+            out.data_ptr(),
+            self.outputs,
+            quantized.data_ptr(),
+            largest.data_ptr(),
+            sums.data_ptr(),
+            torch.get_num_threads(),
+        )
+        return out
+
+
+class _Fbgemm:
+    """The int8 product of torch's library."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         self.bias = None if bias is None else bias.float()
-        scales = (weight.abs().amax(dim=1) / 127).clamp(min=1e-12).double()
+        scales = _scales(weight).double()
         engine = torch.backends.quantized.engine
         torch.backends.quantized.engine = "fbgemm"
         try:
@@ -86,3 +126,47 @@ class _Int8:
         largest = x.abs().amax(dim=1, keepdim=True)  # of a row of zeros, 0: whatever 0 / 0 becomes is multiplied by it
         sums = _int8_product(x / largest, 1 / 127, 127, self.weight)
         return sums.mul_(largest) if self.bias is None else torch.addcmul(self.bias, sums, largest, out=sums)
+
+
+def _scales(weight: torch.Tensor) -> torch.Tensor:
+    """What one step of int8 stands for, per output channel: float32 [out]."""
+    return (weight.abs().amax(dim=1).float() / 127).clamp(min=1e-12)
+
+
+class ReadyProducts(AbstractContextManager[None]):
+    """Within the block `network` computes its linear layers with weights that are packed already, and in `compute`: the
+    same numbers as under autocast, which makes them of the float32 weights in every step. Changes of a weight go
+    unseen.
+    """
+
+    def __init__(self, network: torch.nn.Module, compute: torch.dtype) -> None:
+        found = [
+            (module._modules, name, layer)
+            for module in network.modules()
+            for name, layer in module.named_children()
+            if type(layer) is torch.nn.Linear
+        ]
+        ready = {layer: _Ready(layer, compute) for _, _, layer in found}
+        self._places = [(children, name, layer, ready[layer]) for children, name, layer in found]
+
+    def __enter__(self) -> None:
+        for children, name, _, packed in self._places:
+            children[name] = packed
+
+    def __exit__(self, *error: object) -> None:
+        for children, name, layer, _ in self._places:
+            children[name] = layer
+
+
+class _Ready(torch.nn.Module):
+    """Stands for a `torch.nn.Linear`, also where somebody asks for its weight."""
+
+    def __init__(self, layer: torch.nn.Linear, compute: torch.dtype) -> None:
+        super().__init__()
+        self.weight, self.bias = layer.weight, layer.bias
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self._product = linear(layer.weight, layer.bias, compute, "exact")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found = self._product(x.reshape(-1, x.shape[-1]))
+        return found.view(*x.shape[:-1], -1)
