@@ -180,4 +180,6 @@ def test_a_rule_that_cannot_be_used_is_refused_in_words(rule: dict[str, Any], wo
 
 @pytest.mark.parametrize("rule", [{"cron": "0 0 29 2 *"}, {"timetable": ["sun 23:59"]}, {"interval_seconds": 1}])
 def test_a_rule_that_fires_is_taken(rule: dict[str, Any]) -> None:
-    slots.check(_schedule(**rule))
+    schedule = _schedule(**rule)
+    slots.check(schedule)
+    assert len(slots.upcoming(schedule, datetime(2026, 11, 22, tzinfo=UTC), 1)) == 1

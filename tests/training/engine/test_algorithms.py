@@ -24,7 +24,7 @@ def batch(logits, tokens, owner, rewards, reference=None, ended=None):
     )
 
 
-def close(actual, expected, atol=1e-9):
+def assert_near(actual, expected, atol=1e-9):
     assert_close(actual, torch.as_tensor(expected, dtype=actual.dtype), rtol=0, atol=atol)
 
 
@@ -56,14 +56,14 @@ def test_every_algorithm_keeps_the_contract(name):
 
 def test_leave_one_out_by_hand():
     # Means of the others: (2 + 6)/2 = 4, (1 + 6)/2 = 3.5, (1 + 2)/2 = 1.5.
-    close(rloo.leave_one_out(torch.tensor([1.0, 2.0, 6.0])), [-3.0, -1.5, 4.5], atol=1e-6)
-    close(rloo.leave_one_out(torch.tensor([5.0])), [0.0])
+    assert_near(rloo.leave_one_out(torch.tensor([1.0, 2.0, 6.0])), [-3.0, -1.5, 4.5], atol=1e-6)
+    assert_near(rloo.leave_one_out(torch.tensor([5.0])), [0.0])
 
 
 def test_advantages_are_scaled_then_clipped():
     # Root mean square of (3, −4, 0, 0) is 2.5.
-    close(rloo.scaled_advantages(torch.tensor([3.0, -4.0, 0.0, 0.0]), clip=1.5), [1.2, -1.5, 0.0, 0.0], atol=1e-6)
-    close(rloo.scaled_advantages(torch.zeros(3), clip=3.0), [0.0, 0.0, 0.0])
+    assert_near(rloo.scaled_advantages(torch.tensor([3.0, -4.0, 0.0, 0.0]), clip=1.5), [1.2, -1.5, 0.0, 0.0], atol=1e-6)
+    assert_near(rloo.scaled_advantages(torch.zeros(3), clip=3.0), [0.0, 0.0, 0.0])
 
 
 def test_rloo_by_hand():
@@ -72,8 +72,8 @@ def test_rloo_by_hand():
     given = batch([[0.0, 0.0], [0.0, 0.0]], [0, 1], [0, 1], [2.0, 1.0])
     loss, metrics = rloo.loss(given, LossParams(beta=0.5))
     loss.backward()
-    close(loss, 0.0)
-    close(given.logits.grad, [[-0.25, 0.25], [-0.25, 0.25]])
+    assert_near(loss, 0.0)
+    assert_near(given.logits.grad, [[-0.25, 0.25], [-0.25, 0.25]])
     assert metrics == pytest.approx({"loss": 0.0, "kl": 0.0, "entropy": math.log(2)})
 
 
@@ -97,44 +97,44 @@ def test_rloo_punishes_a_missing_end():
 def test_rloo_of_equal_rewards_does_not_move():
     given = batch([[0.0, 1.0]] * 2, [0, 0], [0, 1], [1.0, 1.0])
     rloo.loss(given, LossParams())[0].backward()
-    close(given.logits.grad, [[0.0, 0.0]] * 2)
+    assert_near(given.logits.grad, [[0.0, 0.0]] * 2)
 
 
 def test_divergence_and_entropy_by_hand():
     log_policy = torch.tensor([[0.5, 0.5]]).log()
-    close(
+    assert_near(
         divergence(log_policy, torch.tensor([[0.25, 0.75]]).log()),
         [0.5 * math.log(2) + 0.5 * math.log(2 / 3)],
         atol=1e-6,
     )
-    close(entropy(log_policy), [math.log(2)], atol=1e-6)
+    assert_near(entropy(log_policy), [math.log(2)], atol=1e-6)
 
 
 def test_departure_of_opposites_is_one_and_of_equals_almost_nothing():
     certain, other = torch.tensor([[1 - 1e-7, 1e-7]]).log(), torch.tensor([[1e-7, 1 - 1e-7]]).log()
-    close(reinforce.departure(certain, other), 1.0, atol=1e-4)
-    close(reinforce.departure(certain, certain), 1e-4, atol=1e-6)
+    assert_near(reinforce.departure(certain, other), 1.0, atol=1e-4)
+    assert_near(reinforce.departure(certain, certain), 1e-4, atol=1e-6)
 
 
 def test_departure_by_hand():
     # P = (1, 0), Q = (½, ½): M = (¾, ¼); JSD₂ = (log₂ 4/3 + ½ log₂ 2/3 + ½ log₂ 2) / 2 = 0.311278.
     log_p, log_q = torch.tensor([[1.0, 1e-30]]).log(), torch.tensor([[0.5, 0.5]]).log()
-    close(reinforce.departure(log_p, log_q), math.sqrt(0.311278), atol=1e-5)
+    assert_near(reinforce.departure(log_p, log_q), math.sqrt(0.311278), atol=1e-5)
 
 
 def test_entropy_change_by_hand():
     # H = ln 2 against ln 4, over ln 4.
     two, four = torch.tensor([[0.5, 0.5, 1e-30, 1e-30]]).log(), torch.full((1, 4), 0.25).log()
-    close(reinforce.entropy_change(two, four), 0.5, atol=1e-5)
+    assert_near(reinforce.entropy_change(two, four), 0.5, atol=1e-5)
 
 
 def test_reinforce_by_hand():
     # Posts of two tokens and one, all at even odds: −(2·2·ln ½ − 1·ln ½)/2 = 1.5·ln 2, regularisers at their floor.
     given = batch([[0.0, 0.0]] * 3, [0, 1, 1], [0, 0, 1], [2.0, -1.0])
     loss, _ = reinforce.loss(given, LossParams(departure_weight=0.0, entropy_weight=0.0))
-    close(loss, 1.5 * math.log(2))
+    assert_near(loss, 1.5 * math.log(2))
     loss, _ = reinforce.loss(given, LossParams())
-    close(loss, 1.5 * math.log(2) + 10 * 1e-4)
+    assert_near(loss, 1.5 * math.log(2) + 10 * 1e-4)
 
 
 class Toy(torch.nn.Module):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tests.training.engine.test_algorithms import batch, close
+from tests.training.engine.test_algorithms import assert_near, batch
 from training.engine.algorithms import dpo, kto
 from training.engine.algorithms.batch import LossParams
 
@@ -22,10 +22,10 @@ def test_dpo_by_hand():
     given = batch([[LN3, 0.0], [LN3, 0.0]], [0, 1], [0, 1], [1.0, -1.0], reference=[EVEN, EVEN])
     loss, metrics = dpo.loss(given, LossParams())
     loss.backward()
-    close(loss, -math.log(sigmoid(0.1 * LN3)))
+    assert_near(loss, -math.log(sigmoid(0.1 * LN3)))
     # d/dz of the written token: ∓β·σ(−margin)·(1 − π).
     steep = 0.1 * sigmoid(-0.1 * LN3)
-    close(given.logits.grad[:, 0], [-steep * 0.25, steep * -0.75])
+    assert_near(given.logits.grad[:, 0], [-steep * 0.25, steep * -0.75])
     assert metrics["accuracy"] == 1.0
 
 
@@ -34,13 +34,13 @@ def test_dpo_pairs_the_halves_of_the_batch_in_order():
     given = batch([[LN3, 0.0], EVEN, EVEN, [LN3, 0.0]], [0] * 4, [0, 1, 2, 3], [1.0, 1.0, -1.0, -1.0], [EVEN] * 4)
     loss, metrics = dpo.loss(given, LossParams())
     margin = 0.1 * math.log(1.5)
-    close(loss, -(math.log(sigmoid(margin)) + math.log(sigmoid(-margin))) / 2)
+    assert_near(loss, -(math.log(sigmoid(margin)) + math.log(sigmoid(-margin))) / 2)
     assert metrics["accuracy"] == 0.5
 
 
 def test_dpo_counts_every_token_of_a_post():
     given = batch([[LN3, 0.0], [LN3, 0.0], EVEN], [0, 0, 0], [0, 0, 1], [1.0, -1.0], [EVEN] * 3)
-    close(dpo.loss(given, LossParams())[0], -math.log(sigmoid(0.2 * math.log(1.5))))
+    assert_near(dpo.loss(given, LossParams())[0], -math.log(sigmoid(0.2 * math.log(1.5))))
 
 
 def test_kto_by_hand():
@@ -49,19 +49,19 @@ def test_kto_by_hand():
     loss, _ = kto.loss(given, LossParams())
     loss.backward()
     liked, disliked = sigmoid(0.1 * math.log(1.5)), sigmoid(0.1 * math.log(2))
-    close(loss, (1 - liked + 1 - disliked) / 2)
+    assert_near(loss, (1 - liked + 1 - disliked) / 2)
     slopes = [-0.1 * liked * (1 - liked) * 0.25, 0.1 * disliked * (1 - disliked) * -0.75]
-    close(given.logits.grad[:, 0], [slope / 2 for slope in slopes])
+    assert_near(given.logits.grad[:, 0], [slope / 2 for slope in slopes])
 
 
 def test_kto_measures_from_the_mean_divergence():
     # Approved at ln 1.5, declined at 0: z₀ is half of ln 1.5, so both are worth σ(0.1·½·ln 1.5).
     given = batch([[LN3, 0.0], EVEN], [0, 0], [0, 1], [1.0, -1.0], reference=[EVEN, EVEN])
-    close(kto.loss(given, LossParams())[0], 1 - sigmoid(0.05 * math.log(1.5)))
+    assert_near(kto.loss(given, LossParams())[0], 1 - sigmoid(0.05 * math.log(1.5)))
 
 
 def test_kto_weighs_both_kinds_the_same():
-    close(kto.weights(torch.tensor([True, True, True, False])).double(), [2 / 3, 2 / 3, 2 / 3, 2.0], atol=1e-6)
+    assert_near(kto.weights(torch.tensor([True, True, True, False])).double(), [2 / 3, 2 / 3, 2 / 3, 2.0], atol=1e-6)
 
 
 @pytest.mark.parametrize("module", [dpo, kto])
