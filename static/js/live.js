@@ -3,7 +3,12 @@
 
    Every event:        "kilroy:message"    detail = its data
    Once per second:    "kilroy:post", "kilroy:run", "kilroy:round", "kilroy:samples", "kilroy:bot", … what htmx fragments listen to
-   After a gap:        "kilroy:reconnected"; fragments are told once, because anything may have happened meanwhile */
+   Every five seconds: "kilroy:any", for fragments that cost much: any of these happened
+   After a gap:        "kilroy:reconnected"; fragments are told once, because anything may have happened meanwhile
+
+   Nothing is said too often and the last thing is always said: what comes too soon, or while a fragment that was told is
+   on its way, is said afterwards. (htmx's own "throttle:" drops it, and a fragment that is replaced by its answer
+   forgets what it was told meanwhile.) */
 (() => {
   "use strict";
   const holder = document.querySelector("[data-live]");
@@ -11,6 +16,7 @@
 
   const TOPIC = holder.dataset.liveTopic;
   const THROTTLE_MS = 1000;
+  const ANY_THROTTLE_MS = 5000;
   const FIRST_WAIT_MS = 500;
   const LONGEST_WAIT_MS = 15000;
   const PING_MS = 25000;
@@ -20,21 +26,47 @@
   const REFUSED = new Set([4401, 4403, 4404]); // signed out, not allowed, gone: trying again cannot help
   const GONE = new Set(["not_found", "forbidden"]);
   const FRAGMENT_EVENTS = ["post", "run", "round", "samples", "run_event", "bot", "dataset", "version", "reply", "canary", "generation"];
+  const LONGEST_UNDER_WAY_MS = 10000; // one answer that hangs keeps the others from being told no longer
+  const SETTLE_MS = htmx.config.defaultSettleDelay + 30; // until then, a fragment that was swapped in does not listen yet
   const WORDS = { open: "Live", waiting: "Reconnecting…", closed: "Not live" };
 
   const emit = (name, detail) => document.body.dispatchEvent(new CustomEvent(name, { detail, bubbles: true }));
 
-  const lastSent = {};
+  const underWay = new Set(); // answers that are on their way to fragments that were told
+  const owed = new Map(); // what to do once they are there
+  const afterwards = (name, act) => {
+    if (underWay.size) owed.set(name, act);
+    else act();
+  };
+  const lastSaid = {};
   const timers = {};
-  const throttled = (type) => {
-    if (timers[type]) return;
-    const wait = Math.max(0, (lastSent[type] ?? 0) + THROTTLE_MS - performance.now());
-    timers[type] = setTimeout(() => {
+  const say = (type) => {
+    lastSaid[type] = performance.now();
+    emit(`kilroy:${type}`);
+  };
+  const throttled = (type, least = THROTTLE_MS) => {
+    const wait = Math.max(0, (lastSaid[type] ?? -Infinity) + least - performance.now());
+    timers[type] ??= setTimeout(() => {
       timers[type] = undefined;
-      lastSent[type] = performance.now();
-      emit(`kilroy:${type}`);
+      afterwards(type, () => say(type));
     }, wait);
   };
+  const happened = (types) => {
+    for (const type of types) throttled(type);
+    throttled("any", ANY_THROTTLE_MS);
+  };
+  const arrived = (xhr) => {
+    if (!underWay.delete(xhr) || underWay.size) return;
+    const acts = [...owed.values()];
+    owed.clear();
+    for (const act of acts) act();
+  };
+  document.body.addEventListener("htmx:beforeSend", ({ detail: { xhr, requestConfig } }) => {
+    if (!requestConfig.triggeringEvent?.type.startsWith("kilroy:")) return;
+    underWay.add(xhr);
+    setTimeout(arrived, LONGEST_UNDER_WAY_MS, xhr);
+  });
+  document.body.addEventListener("htmx:afterRequest", ({ detail: { xhr } }) => setTimeout(arrived, SETTLE_MS, xhr));
 
   let shown = "waiting";
   let awayTimer;
@@ -65,7 +97,7 @@
 
   const catchUp = () => {
     emit("kilroy:reconnected");
-    for (const type of FRAGMENT_EVENTS) throttled(type);
+    happened(FRAGMENT_EVENTS);
   };
 
   let sequence = null; // how far this page has heard
@@ -99,7 +131,7 @@
       for (const event of message.events) {
         sequence = event.sequence;
         emit("kilroy:message", event.data);
-        if (FRAGMENT_EVENTS.includes(event.data.type)) throttled(event.data.type);
+        if (FRAGMENT_EVENTS.includes(event.data.type)) happened([event.data.type]);
       }
     } else if (message.type === "pong") {
       sequence = message.sequences[TOPIC] ?? sequence;
@@ -156,14 +188,16 @@
   });
 
   // A post's card in a list fetches itself anew when its post moved, unless somebody is at work in it.
-  const refresh = (card) => {
-    if (card && !card.querySelector("textarea:focus, input:focus, details[open]")) htmx.trigger(card, "kilroy:moved");
-  };
+  const refresh = (id) =>
+    afterwards(id, () => {
+      const card = document.getElementById(id);
+      if (card && !card.querySelector("textarea:focus, input:focus, details[open]")) htmx.trigger(card, "kilroy:moved");
+    });
   document.body.addEventListener("kilroy:message", ({ detail: message }) => {
-    if (message.type === "post") refresh(document.getElementById(`post-${message.post}`));
+    if (message.type === "post") refresh(`post-${message.post}`);
   });
   document.body.addEventListener("kilroy:reconnected", () => {
-    for (const card of document.querySelectorAll(".post-card[hx-get]")) refresh(card);
+    for (const card of document.querySelectorAll(".post-card[hx-get]")) refresh(card.id);
   });
 
   // Samples arrive whole in the message: show them at once, as text and never as markup.

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from uuid import UUID
 
 import pytest
-from django.db import connection
 from playwright.sync_api import Page, WebSocket, expect, sync_playwright
 
-from accounts.notifications import tell
-from accounts.tenancy import tenant
-from bots import live
-from bots.models import Bot
-from bots.services.posts import Draft, propose_posts
+from tests.browser.acting import elsewhere, make_writer, notify, propose
 from tests.browser.conftest import launch, until
 from tests.browser.cutting import cable
-from tests.browser.serving import cookies, served, signed_in
-from tests.factories import make_bot, make_connection, make_organization, make_user
+from tests.browser.serving import cookies, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -35,32 +26,8 @@ new PerformanceObserver((list) => {
 """
 
 
-def elsewhere(act: Callable[[], object]) -> None:
-    """Act in another thread, as another process would: this one belongs to the browser's loop."""
-
-    def run() -> None:
-        try:
-            act()
-        finally:
-            live.flush()
-            connection.close()
-
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(run).result()
-
-
-def propose(organization_id: UUID, bot_id: UUID, text: str) -> None:
-    with tenant(organization_id):
-        propose_posts(Bot.objects.get(pk=bot_id), [Draft(text)])
-
-
 def test_what_happens_is_shown_without_a_reload_also_after_ten_seconds_without_a_connection() -> None:
-    owner = make_user("alice@kilroy.example")
-    organization = make_organization("Acme", owner)
-    with tenant(organization.pk):
-        bot = make_bot(make_connection(), name="Writer")
-    client = signed_in(owner)
-    connection.close()
+    client, organization, bot = make_writer()
     with served() as site, cable(site) as line, sync_playwright() as playwright, launch(playwright) as browser:
         context = browser.new_context(viewport={"width": 1280, "height": 900})
         context.set_default_timeout(20_000)
@@ -69,21 +36,21 @@ def test_what_happens_is_shown_without_a_reload_also_after_ten_seconds_without_a
         heard: list[list[str]] = []
         page.on("websocket", lambda socket: heard.append(_listen(socket)))
         page.add_init_script(SHIFTS)
-        page.goto(f"{line.address}/o/acme/bots/{bot.pk}/")
+        page.goto(f"{line.address}/o/acme/bots/{bot}/")
         status, away = page.locator("[data-live-status]"), page.locator("#away")
         expect(status).to_have_text("Live")
         page.evaluate("window.neverReloaded = true")
 
         known = len(heard[-1])
-        elsewhere(lambda: propose(organization.pk, bot.pk, "The first post of the morning"))
+        elsewhere(lambda: propose(organization, bot, "The first post of the morning"))
         expect(page.get_by_text("1 post waiting for approval")).to_be_visible()
         # The page may have asked for the number before it was told.
         until(lambda: set(_kinds(heard[-1][known:])) & {"events", "catch_up"}, PATIENCE, "the page was told", page)
 
         line.cut()
-        elsewhere(lambda: _tell(organization.pk))
-        elsewhere(lambda: propose(organization.pk, bot.pk, "Nobody was listening to this one"))
-        expect(away).to_have_text("Reconnecting…", timeout=6_000)
+        elsewhere(lambda: notify(organization))
+        elsewhere(lambda: propose(organization, bot, "Nobody was listening to this one"))
+        expect(away).to_have_text("Reconnecting…")
         expect(status).to_have_text("Reconnecting…")
         page.wait_for_timeout(AWAY_SECONDS * 1000)
         line.mend()
@@ -112,11 +79,6 @@ def _kinds(frames: list[str]) -> list[str]:
 def _events(frames: list[str]) -> list[str]:
     """The types of the events among them."""
     return [event["data"]["type"] for frame in frames for event in json.loads(frame).get("events", ())]
-
-
-def _tell(organization_id: UUID) -> None:
-    with tenant(organization_id):
-        tell("connection.broken", "Ours must be connected again", "/o/acme/connections/", subject="connection 1")
 
 
 def _shift(page: Page) -> float:

@@ -70,7 +70,7 @@ def test_texts_grow_and_tokens_can_be_read(tmp_path: Path, settings: Any) -> Non
         worker = threading.Thread(target=answer)
         worker.start()
         growing = page.locator("[data-index='0']")
-        expect(growing).to_contain_text("Why <b>? Why <b>? weights", timeout=20_000)
+        expect(growing).to_contain_text("Why <b>? Why <b>? weights")
         expect(page.locator(".token[data-says]")).to_have_count(0)
         seen.set()
         expect(page.locator(".tokens .token")).to_have_count(3)
