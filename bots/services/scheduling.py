@@ -54,7 +54,8 @@ def fill_slots(bot: Bot) -> int:
         given += 1
     if given:
         transaction.on_commit(partial(point, "after_slot"))
-        live.tell(bot.pk, {"type": "post", "post": str(waiting[0].pk), "state": PostState.SCHEDULED})
+        one = str(waiting[0].pk) if given == 1 else ""
+        live.tell(bot.pk, {"type": "post", "post": one, "state": PostState.SCHEDULED})
     return given
 
 

@@ -6,9 +6,9 @@
    Every five seconds: "kilroy:any", for fragments that cost much: any of these happened
    After a gap:        "kilroy:reconnected"; fragments are told once, because anything may have happened meanwhile
 
-   Nothing is said too often and the last thing is always said: what comes too soon, or while a fragment that was told is
-   on its way, is said afterwards. (htmx's own "throttle:" drops it, and a fragment that is replaced by its answer
-   forgets what it was told meanwhile.) */
+   Nothing is said too often and the last thing is always said: what comes too soon, or while a part of the page is on its
+   way, is said afterwards. (htmx's own "throttle:" drops it, and a fragment that is replaced by an answer forgets what it
+   was told meanwhile.) */
 (() => {
   "use strict";
   const holder = document.querySelector("[data-live]");
@@ -20,19 +20,21 @@
   const FIRST_WAIT_MS = 500;
   const LONGEST_WAIT_MS = 15000;
   const PING_MS = 25000;
-  const SILENCE_MS = 60000; // no answer to two pings: the connection is dead, whatever the browser thinks
+  const UNANSWERED = 2; // pings; then the connection is dead, whatever the browser thinks
+  const ANSWER_MS = 5000; // for a ping that is sent because the connection may just have died
   const AWAY_MS = 3000; // shorter breaks are nobody's news
   const LONGEST_SINCE_S = 300;
   const REFUSED = new Set([4401, 4403, 4404]); // signed out, not allowed, gone: trying again cannot help
   const GONE = new Set(["not_found", "forbidden"]);
   const FRAGMENT_EVENTS = ["post", "run", "round", "samples", "run_event", "bot", "dataset", "version", "reply", "canary", "generation"];
   const LONGEST_UNDER_WAY_MS = 10000; // one answer that hangs keeps the others from being told no longer
-  const SETTLE_MS = htmx.config.defaultSettleDelay + 30; // until then, a fragment that was swapped in does not listen yet
-  const WORDS = { open: "Live", waiting: "Reconnecting…", closed: "Not live" };
+  const SETTLE_MS = (window.htmx?.config.defaultSettleDelay ?? 20) + 30; // until then, what was swapped in does not listen yet
+  const AT_WORK = "textarea:focus, input:focus, details[open]";
+  const WORDS = { connecting: "Connecting…", open: "Live", waiting: "Reconnecting…", closed: "Not live" };
 
   const emit = (name, detail) => document.body.dispatchEvent(new CustomEvent(name, { detail, bubbles: true }));
 
-  const underWay = new Set(); // answers that are on their way to fragments that were told
+  const underWay = new Set(); // answers that are on their way to parts of this page
   const owed = new Map(); // what to do once they are there
   const afterwards = (name, act) => {
     if (underWay.size) owed.set(name, act);
@@ -41,6 +43,8 @@
   const lastSaid = {};
   const timers = {};
   const say = (type) => {
+    clearTimeout(timers[type]);
+    timers[type] = undefined;
     lastSaid[type] = performance.now();
     emit(`kilroy:${type}`);
   };
@@ -61,14 +65,14 @@
     owed.clear();
     for (const act of acts) act();
   };
-  document.body.addEventListener("htmx:beforeSend", ({ detail: { xhr, requestConfig } }) => {
-    if (!requestConfig.triggeringEvent?.type.startsWith("kilroy:")) return;
+  document.body.addEventListener("htmx:beforeSend", ({ detail: { xhr } }) => {
     underWay.add(xhr);
+    // Not htmx:afterRequest: that does not come here from a part that something else has replaced meanwhile.
+    xhr.addEventListener("loadend", () => setTimeout(arrived, SETTLE_MS, xhr));
     setTimeout(arrived, LONGEST_UNDER_WAY_MS, xhr);
   });
-  document.body.addEventListener("htmx:afterRequest", ({ detail: { xhr } }) => setTimeout(arrived, SETTLE_MS, xhr));
 
-  let shown = "waiting";
+  let shown = "connecting";
   let awayTimer;
   const sayAway = (text) => {
     const away = document.getElementById("away");
@@ -76,7 +80,7 @@
   };
   const show = (status) => {
     shown = status;
-    if (status === "waiting") {
+    if (status === "waiting" || status === "connecting") {
       awayTimer ??= setTimeout(() => sayAway(WORDS.waiting), AWAY_MS);
     } else {
       clearTimeout(awayTimer);
@@ -104,13 +108,17 @@
   let failures = 0;
   let over = false; // the page is left, or may not watch
   let retry; // the next try's timer, while there is no connection
+  let leave = () => {}; // ends the connection that there is
+  let doubt = () => {}; // asks it whether it is still there
 
-  // The first time: from when the page was asked for, so that nothing falls between its rows and this connection.
+  // The first time: from when the page was asked for, so that nothing falls between its rows and this connection. A page
+  // that came back from the browser's cache may be any age, and one that waited long is too old: a catch-up answers "".
   const subscription = () => {
     const since = Math.ceil(performance.now() / 1000) + 1;
+    const cached = performance.getEntriesByType("navigation")[0]?.type === "back_forward";
     if (sequence !== null) return { type: "subscribe", topic: TOPIC, after: sequence };
-    if (since <= LONGEST_SINCE_S) return { type: "subscribe", topic: TOPIC, since };
-    return { type: "subscribe", topic: TOPIC, after: "" }; // too long ago to be known: it is answered by a catch-up
+    if (since <= LONGEST_SINCE_S && !cached) return { type: "subscribe", topic: TOPIC, since };
+    return { type: "subscribe", topic: TOPIC, after: "" };
   };
 
   const stop = (socket) => {
@@ -143,16 +151,50 @@
     }
   };
 
+  const again = (code) => {
+    if (over) return;
+    if (REFUSED.has(code)) {
+      show("closed");
+      return;
+    }
+    show("waiting");
+    const wait = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** failures);
+    failures += 1;
+    retry = setTimeout(connect, wait * (0.75 + Math.random() / 2)); // spread, so that a restarted server is not met by everybody at once
+  };
+
   const connect = () => {
     retry = undefined;
     const socket = new WebSocket(address());
-    let heardAt = performance.now();
+    let unanswered = 0;
+    let ended = false;
+    // A dead connection never closes: what follows its end does not wait for that.
+    const end = (code) => {
+      if (ended) return;
+      ended = true;
+      clearInterval(beat);
+      socket.close();
+      again(code);
+    };
+    const ping = () => {
+      unanswered += 1;
+      if (socket.readyState === WebSocket.OPEN) socket.send('{"type":"ping"}');
+    };
     const beat = setInterval(() => {
-      if (performance.now() - heardAt > SILENCE_MS) socket.close();
-      else if (socket.readyState === WebSocket.OPEN) socket.send('{"type":"ping"}');
+      if (unanswered >= UNANSWERED) end();
+      else ping();
     }, PING_MS);
+    leave = end;
+    doubt = () => {
+      if (ended) return;
+      ping();
+      setTimeout(() => {
+        if (unanswered) end();
+      }, ANSWER_MS);
+    };
     socket.addEventListener("message", (event) => {
-      heardAt = performance.now();
+      if (ended) return;
+      unanswered = 0;
       let message;
       try {
         message = JSON.parse(event.data);
@@ -161,44 +203,65 @@
       }
       hear(socket, message);
     });
-    socket.addEventListener("close", (event) => {
-      clearInterval(beat);
-      if (over) return;
-      if (REFUSED.has(event.code)) {
-        show("closed");
-        return;
-      }
-      show("waiting");
-      const wait = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** failures);
-      failures += 1;
-      retry = setTimeout(connect, wait * (0.75 + Math.random() / 2)); // spread, so that a restarted server is not met by everybody at once
-    });
+    socket.addEventListener("close", (event) => end(event.code));
   };
 
-  addEventListener("online", () => {
-    if (retry === undefined || over) return;
+  const back = () => {
+    if (over) return;
+    if (retry === undefined) {
+      doubt();
+      return;
+    }
     clearTimeout(retry);
     connect();
+  };
+  addEventListener("online", back);
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible") back(); // a laptop that slept, a tab that was put aside
   });
   addEventListener("pagehide", () => {
+    if (over) return;
     over = true;
-  });
-  addEventListener("pageshow", (event) => {
-    if (event.persisted) location.reload(); // the back-forward cache closed the socket
+    leave();
+    clearTimeout(retry);
+    // The browser may keep the page and show it again: it goes on from where it was.
+    addEventListener("pageshow", () => {
+      over = false;
+      connect();
+    }, { once: true });
   });
 
-  // A post's card in a list fetches itself anew when its post moved, unless somebody is at work in it.
+  // A post's card in a list fetches itself anew when its post moved, but not from under the hands of somebody.
+  const passedOver = new Set(); // cards that wait for that
+  const inUse = (card) => card.querySelector(AT_WORK) !== null;
   const refresh = (id) =>
     afterwards(id, () => {
       const card = document.getElementById(id);
-      if (card && !card.querySelector("textarea:focus, input:focus, details[open]")) htmx.trigger(card, "kilroy:moved");
+      if (card && inUse(card)) passedOver.add(id);
+      else if (card) htmx.trigger(card, "kilroy:moved");
     });
-  document.body.addEventListener("kilroy:message", ({ detail: message }) => {
-    if (message.type === "post") refresh(`post-${message.post}`);
-  });
-  document.body.addEventListener("kilroy:reconnected", () => {
+  const refreshAll = () => {
     for (const card of document.querySelectorAll(".post-card[hx-get]")) refresh(card.id);
+  };
+  document.body.addEventListener("kilroy:message", ({ detail: message }) => {
+    if (message.type !== "post") return;
+    if (message.post) refresh(`post-${message.post}`);
+    else throttled("posts", ANY_THROTTLE_MS); // several
   });
+  document.body.addEventListener("kilroy:posts", refreshAll);
+  document.body.addEventListener("kilroy:reconnected", refreshAll);
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.requestConfig.triggeringEvent?.type !== "kilroy:moved" || !inUse(event.detail.target)) return;
+    event.detail.shouldSwap = false;
+    passedOver.add(event.detail.target.id);
+  });
+  for (const leaving of ["focusout", "toggle"]) {
+    document.body.addEventListener(leaving, () => setTimeout(() => {
+      const ids = [...passedOver];
+      passedOver.clear();
+      ids.forEach(refresh);
+    }), true);
+  }
 
   // Samples arrive whole in the message: show them at once, as text and never as markup.
   document.body.addEventListener("kilroy:message", ({ detail: message }) => {
@@ -221,6 +284,6 @@
   });
 
   document.body.addEventListener("htmx:afterSwap", () => show(shown)); // a refreshed head has a new, unwritten badge
-  show("waiting");
+  show("connecting");
   connect();
 })();
