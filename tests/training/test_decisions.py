@@ -8,6 +8,7 @@ from bots.services import posts
 from tests.factories import make_bot, make_decision, make_post
 from tests.training.fake_engine import FakeEngine
 from training import history
+from training.engine.online_decisions import preference_pairs
 from training.engine.types import Decision
 from training.models import Run
 from training.services.worker import advance_run
@@ -49,3 +50,22 @@ def test_a_round_is_told_them(run: Run, engine: FakeEngine, bot: Bot) -> None:
     make_decision(make_post(bot, "published", "A good one", arm="learning"))
     advance_run(run.pk, engine)
     assert engine.rounds[0].decisions == (Decision("A good one", "approved"),)
+
+
+def test_an_edit_teaches_the_new_wording_over_the_old_one_and_nothing_else(bot: Bot) -> None:
+    with audit.acting(ALICE):
+        posts.approve_post(make_post(bot, text="Something else", arm="learning").pk)
+        dull = make_post(bot, text="A dull one", arm="learning")
+        posts.edit_post(dull.pk, "A brighter one")
+        posts.approve_post(dull.pk)
+        waiting = make_post(bot, text="A clumsy one", arm="baseline")
+        posts.edit_post(waiting.pk, "A smoother one")
+        posts.edit_post(waiting.pk, "The smoothest one")
+        posts.decline_post(make_post(bot, text="A loud one", arm="learning").pk)
+    pairs = preference_pairs(history.decisions(bot))
+    assert [(pair.better, pair.worse) for pair in pairs] == [
+        ("A brighter one", "A dull one"),
+        ("A smoother one", "A clumsy one"),
+        ("The smoothest one", "A smoother one"),
+        ("A brighter one", "A loud one"),
+    ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from training.engine.algorithms import Algorithm
 from training.engine.algorithms.batch import LossParams
@@ -19,10 +19,18 @@ from training.engine.policy import CLIP_NORM, policy_batch
 from training.engine.types import Decision, OnStep, RoundInput, RoundOutput
 
 MIN_PAIRS, MIN_VERDICTS = 4, 8
-MOST_TEXTS = 256
+MOST_PAIRS = 128
+"""Pairs that one round learns from, or verdicts of each kind: all are computed at once. The rest waits for the next."""
+VALUES = {"approved": 1.0, "declined": -1.0}
 
-Pair = tuple[str, str]
-"""A text that people preferred, and the one that they preferred it to."""
+
+@dataclass(frozen=True)
+class Pair:
+    """A text that people preferred, the one that they preferred it to, and the decisions that say so."""
+
+    better: str
+    worse: str
+    said: tuple[Decision, ...]
 
 
 def decisions_round(given: RoundInput, algorithm: Algorithm, on_step: OnStep) -> RoundOutput:
@@ -35,55 +43,44 @@ def decisions_round(given: RoundInput, algorithm: Algorithm, on_step: OnStep) ->
 
 
 def preference_pairs(decisions: Sequence[Decision]) -> list[Pair]:
-    """Pairs out of decisions in order of time: each rewriting over its original, and the approved text that was decided
-    on nearest in time over each declined one.
+    """Pairs out of decisions in order of time: what a person made of a post over what it was, and over each other
+    declined text the approved one that was decided on nearest in time.
     """
-    pairs = [(each.rewritten, each.text) for each in decisions if _rewrites(each)]
-    approved = [(at, each.rewritten or each.text) for at, each in enumerate(decisions) if each.verdict == "approved"]
+    approved = [(at, each) for at, each in enumerate(decisions) if each.verdict == "approved"]
+    pairs = []
     for at, each in enumerate(decisions):
-        if each.verdict == "declined" and approved:
-            _, better = min(approved, key=lambda other: abs(other[0] - at))
-            pairs.append((better, each.text))
-    return [(better, worse) for better, worse in pairs if better.strip() and worse.strip() and better != worse]
-
-
-def verdicts(decisions: Sequence[Decision]) -> list[tuple[str, float]]:
-    """Texts with +1 for approved and −1 for declined; of a rewritten post, only what it was made into."""
-    return [
-        (each.rewritten or each.text, 1.0) if each.verdict == "approved" else (each.text, -1.0)
-        for each in decisions
-        if (each.rewritten or each.text).strip()
-    ]
-
-
-def _rewrites(decision: Decision) -> bool:
-    return decision.verdict == "approved" and bool(decision.rewritten) and decision.rewritten != decision.text
+        if each.rewritten:
+            pairs.append(Pair(each.rewritten, each.text, (each,)))
+        elif each.verdict == "declined" and approved:
+            _, nearest = min(approved, key=lambda other: abs(other[0] - at))
+            pairs.append(Pair(nearest.text, each.text, (nearest, each)))
+    return [pair for pair in pairs if pair.better.strip() and pair.worse.strip() and pair.better != pair.worse]
 
 
 def _learn_pairs(now: PlainRound) -> None:
-    fresh = _fresh(now)
-    pairs = preference_pairs(fresh)[-MOST_TEXTS // 2 :]
+    pairs = preference_pairs(_fresh(now))[-MOST_PAIRS:]
     if len(pairs) < MIN_PAIRS:
         now.decisions.append(
             f"No policy step: people's new decisions make {len(pairs)} pairs of a better and a worse text, at least "
             f"{MIN_PAIRS} are needed. Review proposed posts: approve, decline or rewrite some."
         )
         return
-    texts = [better for better, _ in pairs] + [worse for _, worse in pairs]
-    _learn(now, texts, [1.0] * len(pairs) + [-1.0] * len(pairs), fresh)
+    texts = [pair.better for pair in pairs] + [pair.worse for pair in pairs]
+    used = [each for pair in pairs for each in pair.said]
+    _learn(now, texts, [1.0] * len(pairs) + [-1.0] * len(pairs), used)
 
 
 def _learn_verdicts(now: PlainRound) -> None:
-    fresh = _fresh(now)
-    judged = verdicts(fresh)[-MOST_TEXTS:]
-    kinds = [value for _, value in judged]
-    if len(judged) < MIN_VERDICTS or 1.0 not in kinds or -1.0 not in kinds:
+    fresh = [each for each in _fresh(now) if each.text.strip()]
+    approved, declined = ([each for each in fresh if each.verdict == verdict] for verdict in VALUES)
+    if len(fresh) < MIN_VERDICTS or not approved or not declined:
         now.decisions.append(
-            f"No policy step: people newly approved {kinds.count(1.0)} and declined {kinds.count(-1.0)} posts; at "
+            f"No policy step: people newly approved {len(approved)} and declined {len(declined)} posts; at "
             f"least {MIN_VERDICTS} in all and one of each are needed. Review proposed posts."
         )
         return
-    _learn(now, [text for text, _ in judged], kinds, fresh)
+    used = [*approved[-MOST_PAIRS:], *declined[-MOST_PAIRS:]]
+    _learn(now, [each.text for each in used], [VALUES[each.verdict] for each in used], used)
 
 
 def _learn(now: PlainRound, texts: Sequence[str], values: Sequence[float], used: Sequence[Decision]) -> None:

@@ -14,7 +14,6 @@ from training.engine.algorithms import critic, ppo
 from training.engine.algorithms.critic import FILE, Critic
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.online import run_round
-from training.engine.online_decisions import preference_pairs, verdicts
 from training.engine.policy import MOMENTS, PolicyTrainer, document_of
 from training.engine.types import Decision
 
@@ -196,41 +195,6 @@ def test_a_version_on_trial_stays_as_it_is_beside_the_stable_one(tmp_path, algor
     assert [p.speaker for p in output.proposals] == ["policy"] * 7 + ["stable"] * 3 + ["reference"]
     assert [p.arm for p in output.proposals] == ["learning"] * 10 + ["baseline"]
     assert len({p.text for p in output.proposals}) == 11
-
-
-def test_too_few_decisions_are_named(tmp_path):
-    few = (Decision("apple", "approved"), Decision("bread", "declined"), Decision("cloud", "declined"))
-    given = later_round(tmp_path, (), config=config_of("dpo"), decisions=few)
-    (said,) = run_round(given, ignore).decisions
-    assert said.startswith(
-        "No policy step: people's new decisions make 2 pairs of a better and a worse text, at least 4"
-    )
-    (said,) = run_round(replace(given, config=config_of("kto")), ignore).decisions
-    assert said.startswith("No policy step: people newly approved 1 and declined 2 posts; at least 8 in all")
-
-
-def test_pairs_are_rewritings_and_neighbours_in_time():
-    given = [
-        Decision("good one", "approved"),
-        Decision("bad one", "declined"),
-        Decision("clumsy", "approved", rewritten="elegant"),
-        Decision("worse", "declined"),
-        Decision("worst", "declined"),
-        Decision("as it was", "approved", rewritten="as it was"),
-    ]
-    assert preference_pairs(given) == [
-        ("elegant", "clumsy"), ("good one", "bad one"), ("elegant", "worse"), ("as it was", "worst"),
-    ]  # fmt: skip
-    assert preference_pairs(given[3:5]) == []
-
-
-def test_of_a_rewritten_post_only_the_rewriting_is_approved():
-    given = [
-        Decision("clumsy", "approved", rewritten="elegant"),
-        Decision("bad", "declined"),
-        Decision(" ", "approved"),
-    ]
-    assert verdicts(given) == [("elegant", 1.0), ("bad", -1.0)]
 
 
 def test_dpo_without_scores_publishes_plain_samples_and_with_them_chosen_ones(tmp_path):
