@@ -206,7 +206,9 @@ SETTINGS: dict[str, Setting] = {
         group=LEARNING,
         live=True,
     ),
-    "kl_initial": Setting("KL price at first", "The first price of a nat of KL.", 0.0, 100.0, group=LIMITS),
+    "kl_initial": Setting(
+        "KL price at first", "The first price of a nat of KL, where nothing was learned yet.", 0.0, 100.0, group=LIMITS
+    ),
     "kl_target": Setting(
         "KL target",
         "How far from the fine-tuned model the policy may go.",

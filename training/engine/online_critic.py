@@ -16,7 +16,7 @@ from training.engine.algorithms import Algorithm, critic
 from training.engine.algorithms.critic import Critic, States
 from training.engine.algorithms.espo import RATIO_CHANGE
 from training.engine.online_plain import NOTHING_NEW, PlainRound, begin, finish
-from training.engine.online_published import window_scaled
+from training.engine.online_published import newest, window_scaled
 from training.engine.policy import PolicyTrainer, document_of, policy_batch
 from training.engine.types import Metrics, OnStep, RoundInput, RoundOutput, Sample
 
@@ -38,7 +38,7 @@ def critic_round(given: RoundInput, algorithm: Algorithm, on_step: OnStep) -> Ro
 
 def _learn(now: PlainRound) -> Critic | None:
     scaled = window_scaled(now)
-    keys = [post.key for post, _ in now.fresh()]
+    keys = [post.key for post, _ in newest(now)]
     if not keys:
         now.decisions.append(NOTHING_NEW)
         return None
@@ -58,7 +58,7 @@ def _learn(now: PlainRound) -> Critic | None:
         own = rewards[len(remembered) :]
         done = _optimise(now, trainer, fresh, judge.estimates(_read(now, fresh), own))
     if done:
-        now.use(keys)
+        now.use([post.key for post, _ in now.fresh()])
     return judge
 
 

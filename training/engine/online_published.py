@@ -12,7 +12,13 @@ from training.engine.kl import KLController, kl_target
 from training.engine.online_plain import NOTHING_NEW, PlainRound, begin, finish
 from training.engine.policy import CLIP_NORM, policy_batch
 from training.engine.scores import window_scale
-from training.engine.types import OnStep, RoundInput, RoundOutput, Sample
+from training.engine.types import OnStep, RoundInput, RoundOutput, Sample, ScoredPost
+
+MOST_POSTS = 128
+"""Posts that one round learns from; a round seldom brings as many. More wait where learning begins, or goes on after a
+break, on a bot that has long published: the older ones were written by policies that are gone, and all are computed at
+once, each with its logits over the whole vocabulary.
+"""
 
 
 def published_round(given: RoundInput, algorithm: Algorithm, on_step: OnStep) -> RoundOutput:
@@ -31,10 +37,20 @@ def window_scaled(now: PlainRound) -> dict[str, float]:
     return {post.key: float(value) for post, value in zip(own, scaled, strict=True)}
 
 
+def newest(now: PlainRound) -> list[tuple[ScoredPost, float]]:
+    """The new posts that the round learns from, with their rewards; the older ones are passed over."""
+    fresh = now.fresh()
+    if len(fresh) > MOST_POSTS:
+        now.decisions.append(
+            f"Of {len(fresh)} new scores the newest {MOST_POSTS} are learned from, the older ones are passed over."
+        )
+    return fresh[-MOST_POSTS:]
+
+
 def _learn_as_the_original(now: PlainRound) -> None:
     """One step on the new posts, their raw scores scaled by the window of everything scored so far."""
     scaled = window_scaled(now)
-    samples, rewards = _batch(now, {post.key: scaled[post.key] for post, _ in now.fresh()})
+    samples, rewards = _batch(now, {post.key: scaled[post.key] for post, _ in newest(now)})
     if not samples:
         now.decisions.append(NOTHING_NEW)
         return
@@ -45,7 +61,7 @@ def _learn_as_the_original(now: PlainRound) -> None:
 
 def _learn_carefully(now: PlainRound) -> None:
     """Several clipped steps on the new posts, with a price on KL that follows its target, and a hard stop."""
-    samples, rewards = _batch(now, {post.key: reward for post, reward in now.fresh()})
+    samples, rewards = _batch(now, {post.key: reward for post, reward in newest(now)})
     if not samples:
         now.decisions.append(NOTHING_NEW)
         return

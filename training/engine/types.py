@@ -86,7 +86,7 @@ class TrainingPost:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a person said of a proposed post; `rewritten` is what they made of it, where they edited it."""
+    """What a person said of a proposed post. Who edits one declines its text in favour of `rewritten`."""
 
     text: str
     verdict: Literal["approved", "declined"]
@@ -330,14 +330,13 @@ class OnlineConfig:
 class RoundInput:
     """Everything one round of online training needs.
 
-    `policy` and `reference` are model folders; `workdir` is where the round may leave the new weights
-    (`workdir/model`). `state` is what the last round returned in `RoundOutput.state` (empty for the first). `cache` is
-    a folder that outlives rounds, for what is costly to make again (features); without one, `workdir/cache` is used and
-    made anew for each workdir. `history` is in order of time: the reward model takes a trend over it out of its scores.
-    `decisions` are people's, in order of time. While a version is on trial, `policy` is that version and `stable` the
-    one it is tried against, which writes `stable_posts` of the learning arm's posts beside `learning_posts`. `limit` is
-    the platform's, counted its own way. `hold` is a reason for the policy to stay as it is this round, in words; ""
-    when it may learn.
+    `policy` and `reference` are model folders; the round may leave the new weights in `workdir/model`. `state` is what
+    the last round returned in `RoundOutput.state` (empty for the first), `learned` what the round that made `policy`
+    did ({} where none made it; None: the same as `state`). `cache` is a folder that outlives rounds, for what is costly
+    to make again (features); without one, it is `workdir/cache`. `history` and people's `decisions` are in order of
+    time: the reward model takes a trend out of the former's scores. While a version is on trial, `policy` is that
+    version and `stable` the one it is tried against, which writes `stable_posts` of the learning arm's posts beside
+    `learning_posts`. `limit` is the platform's. `hold` is why the policy is to stay as it is this round, or "".
     """
 
     number: int
@@ -352,6 +351,7 @@ class RoundInput:
     config: OnlineConfig
     seed: int
     state: Mapping[str, Any] = field(default_factory=dict)
+    learned: Mapping[str, Any] | None = None
     cache: Path | None = None
     decisions: tuple[Decision, ...] = ()
     stable: Path | None = None

@@ -161,11 +161,20 @@ def _input(run: Run, config: OnlineRunConfig, number: int, last: Round | None, s
         config=config.engine(),
         seed=_seed(run, config) + number,
         state=last.engine_state if last else {},
+        learned=_learned(speakers.policy),
         decisions=history.decisions(run.bot),
         stable=_folder(speakers.stable) if on_trial else None,
         stable_posts=wanted - baseline - policy_posts,
         limit=LengthLimit(0, connection.face.excess),
     )
+
+
+def _learned(version: ModelVersion) -> dict[str, Any]:
+    """What the engine remembered when it made a version, in whatever run: what learning goes on from with its weights,
+    after a roll-back too. Nothing for one that no round made.
+    """
+    made = version.rounds.first()
+    return made.engine_state if made else {}
 
 
 def _folder(version: ModelVersion) -> Path:
