@@ -20,7 +20,7 @@ class OnlineRunConfig(OnlineConfig):
     `min_new_scores`: rewards that must have come in since the last round. `queue_ahead`: how many posts a round tops
     the queue up to. `stop_after_posts`: the run finishes when that many posts have their reward (0: never).
     `canary_share`: share of the learning posts that a new version writes on trial (0: it takes over at once);
-    `canary_posts`: after how many scored posts of it the trial is decided at the latest.
+    `canary_posts`: after how many scored posts, by all its versions together, a trial is decided at the latest.
     """
 
     min_new_scores: int = 8

@@ -263,7 +263,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "canary_posts": Setting(
         "Trial length",
-        "Scored posts of the version on trial after which the trial is decided at the latest.",
+        "Scored posts written on trial, by all its versions together, after which it is decided at the latest.",
         8,
         10_000,
         unit="posts",

@@ -108,7 +108,12 @@ def test_a_version_that_does_no_worse_takes_over(tried: Run, engine: FakeEngine)
     assert first.reason.startswith("Its posts did no worse: 20 posts did +0.50 sd against 60")
     assert current(tried) == first.version
     assert any("v2 takes over from v1" in decision for decision in played.decisions)
-    assert Canary.objects.get(state="running").version == played.version  # the next one's turn
+    following = Canary.objects.get(state="running")  # the next one's turn
+    assert (following.version, following.against) == (played.version, first.version)
+    # Of v1's posts none may stand for v2's: they go out as any learning post does.
+    assert by_speaker(following) == {"policy": 2, "stable": 0}
+    of_v1 = Post.objects.filter(provenance__round=1, arm="learning", model_version_id=first.against_id)
+    assert [post.provenance.get("canary") for post in of_v1] == [None] * 6
 
 
 def test_a_version_that_does_worse_is_rolled_back_and_not_learned_from(
@@ -145,15 +150,54 @@ def test_roll_backs_one_after_the_other_do_not_play_rounds_without_end(run: Run,
     assert len(engine.rounds) == played
 
 
-def test_an_alarm_of_the_watchdog_rolls_back(tried: Run, engine: FakeEngine) -> None:
+def test_what_a_person_or_the_sweep_withdraws_is_made_up_for_at_once_and_once(
+    bot: Bot, start: ModelVersion, engine: FakeEngine
+) -> None:
+    tried = runs.start_online(bot, start, TRIED | {"canary_share": 0.5})
+    first = on_trial(tried, engine)
+    advance_run(tried.pk, engine)
+    assert len(engine.rounds) == 1  # the queue is full
+    canaries.roll_back(first.pk)
+    advance_run(tried.pk, engine)
+    assert (len(engine.rounds), len(upcoming(tried.bot))) == (2, 10)
+    advance_run(tried.pk, engine)
+    assert len(engine.rounds) == 2
+    second = canaries.roll_back(Canary.objects.get(state="running").pk)
+    assert second.report == {"withdrawn": 2}
+    advance_run(tried.pk, engine)
+    assert len(engine.rounds) == 2  # not for ever, should one roll-back follow the other
+
+
+def test_a_roll_back_that_withdraws_nothing_plays_no_round(tried: Run, engine: FakeEngine) -> None:
     canary = on_trial(tried, engine)
-    quiet = {"name": "entropy", "level": "warning", "sentence": "Low."}
-    play(tried, engine, {"watchdog": [quiet]})
+    publish(list(canaries.posts_of(canary, "policy")))
+    canaries.roll_back(canary.pk)
+    advance_run(tried.pk, engine)
+    assert len(engine.rounds) == 1
+
+
+def test_an_alarm_about_posts_on_trial_rolls_back_and_one_about_all_posts_does_not(
+    tried: Run, engine: FakeEngine
+) -> None:
+    canary = on_trial(tried, engine)
+    quiet = {"name": "entropy", "level": "warning", "sentence": "Low.", "on_trial": True}
+    of_all = {"name": "bait_share", "level": "alarm", "sentence": "Much bait.", "on_trial": False}
+    play(tried, engine, {"watchdog": [of_all, quiet]})
     canary.refresh_from_db()
     assert canary.state == "running"
-    play(tried, engine, {"watchdog": [quiet, {"name": "bait_share", "level": "alarm", "sentence": "All bait."}]})
+    of_trial = {"name": "bait_share", "level": "alarm", "sentence": "All bait.", "on_trial": True}
+    play(tried, engine, {"watchdog": [of_all, quiet, of_trial]})
     canary.refresh_from_db()
     assert (canary.state, canary.reason) == ("rolled_back", "The watchdog raised an alarm: All bait.")
+
+
+def test_the_engine_is_told_what_was_written_on_trial_before_it_has_a_score(tried: Run, engine: FakeEngine) -> None:
+    canary = on_trial(tried, engine)
+    wrote = set(canaries.posts_of(canary, "policy").values_list("text", flat=True))
+    publish([post for post in upcoming(tried.bot) if post.text not in wrote])
+    advance_run(tried.pk, engine)
+    first, second = engine.rounds
+    assert (first.trial_texts, set(second.trial_texts), len(wrote)) == ((), wrote, 2)
 
 
 @pytest.mark.parametrize(
@@ -165,12 +209,38 @@ def test_an_alarm_of_the_watchdog_rolls_back(tried: Run, engine: FakeEngine) -> 
         ({"posts": 31, "stable_posts": 90, "difference": -0.6, "low": -1.3, "high": -0.01}, "rolled_back"),
         ({"posts": 32, "stable_posts": 90, "difference": -0.2, "low": -0.9, "high": 0.5}, "promoted"),
         ({"posts": 32, "stable_posts": 90, "difference": -0.3, "low": -1.0, "high": 0.4}, "rolled_back"),
+        ({"posts": 31, "stable_posts": 90, "difference": 0.0}, None),
+        ({"posts": 32, "stable_posts": 5, "difference": -0.3}, "rolled_back"),
     ],
 )
 def test_the_verdict_by_rewards(bot: Bot, found: dict[str, Any], state: str | None) -> None:
     canary = make_canary(make_version(bot), make_version(bot))
     verdict = canaries.verdict(canary, {"canary": found}, most_posts=32)
     assert (verdict and verdict[0]) == state
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (
+            {"posts": 50, "stable_posts": 50, "difference": 0.0},
+            "no difference was seen: 50 posts did +0.00 sd against 50 of the other.",
+        ),
+        ({"posts": 32, "stable_posts": 0}, "no difference was seen: 32 posts against 0 of the other."),
+        (
+            {"posts": 32, "stable_posts": 7, "difference": 0.5},
+            "shows no harm: 32 posts did +0.50 sd against 7 of the other.",
+        ),
+    ],
+)
+def test_a_trial_that_no_interval_decides_ends_when_it_is_long_enough(
+    tried: Run, engine: FakeEngine, found: dict[str, Any], words: str
+) -> None:
+    canary = on_trial(tried, engine)
+    play(tried, engine, {"canary": found})
+    canary.refresh_from_db()
+    assert (canary.state, canary.reason) == ("promoted", f"The trial is long enough, and {words}")
+    assert current(tried) == canary.version
 
 
 @pytest.mark.parametrize(
@@ -194,7 +264,7 @@ def trial_with(bot: Bot, blocked: int, others_blocked: int = 0, state: str = "bl
     return canary
 
 
-@pytest.mark.parametrize("state", ["blocked", "rejected"])
+@pytest.mark.parametrize("state", ["blocked", "rejected", "deleted"])
 def test_a_version_whose_posts_are_stopped_is_rolled_back_by_the_sweep(bot: Bot, state: str) -> None:
     canary = trial_with(bot, blocked=5, state=state)
     sweep_runs()
@@ -283,6 +353,8 @@ def test_a_trial_that_a_person_ends_during_a_round_takes_the_round_with_it(
     engine.before_answer = lambda number: end(canary.pk)
     advance_run(tried.pk, engine)
     assert (Round.objects.count(), current(tried)) == (1, start)
+    said = tried.events.filter(step=1).values_list("text", flat=True)
+    assert list(said) == ["Round 1 was set aside: another version was chosen meanwhile."]
     assert ModelVersion.objects.filter(kind="online").count() == 1
     engine.before_answer = lambda number: None
     advance_run(tried.pk, engine)
@@ -304,7 +376,9 @@ def test_a_promotion_by_a_person_during_a_round_keeps_the_round(tried: Run, engi
     engine.before_answer = lambda number: versions.promote_trial(canary.pk)
     advance_run(tried.pk, engine)
     assert current(tried) == canary.version
-    assert Canary.objects.get(state="running").version == Round.objects.get(number=1).version
+    following = Canary.objects.get(state="running")
+    assert following.version == Round.objects.get(number=1).version
+    assert by_speaker(following) == {"policy": 2, "stable": 0}
 
 
 # Going back without a trial
@@ -316,16 +390,60 @@ def test_the_engine_may_ask_to_go_back_to_the_version_that_wrote_the_best_posts(
     advance_run(run.pk, engine)
     best = [str(post.pk) for post in upcoming(run.bot) if post.arm == "learning"]
     good = Round.objects.get().version
-    play(run, engine, {})
-    asked = {"rollback": {"reason": "Its posts have grown worse.", "best_posts": best, "judged": 3}}
-    played = play(run, engine, asked)
+    kept = Post.objects.get(pk=best[0])
+    publish([post for post in upcoming(run.bot) if post != kept])
+    advance_run(run.pk, engine)
+    left = [post for post in upcoming(run.bot) if post.arm == "learning" and post != kept][:2]
+    publish([post for post in upcoming(run.bot) if post not in (kept, *left)])
+    chosen = make_post(run.bot, "approved", arm="human", model_version_id=left[0].model_version_id)
+    engine.report = {"rollback": {"reason": "Its posts have grown worse.", "best_posts": best, "judged": 3}}
+    advance_run(run.pk, engine)
+    played = Round.objects.get(number=2)
     assert (current(run), played.version, played.report["rolled_back"]) == (good, None, "Its posts have grown worse.")
-    assert "Rolled back from v3 to v2." in played.decisions
-    assert {post.arm for post in upcoming(run.bot)} == {"baseline"}
+    assert played.decisions[-2:] == [
+        "Rolled back from v3 to v2.",
+        "Withdrawn: 2 learning posts of other versions that were not sent yet.",
+    ]
+    assert set(Post.objects.filter(pk__in=[post.pk for post in left]).values_list("state", flat=True)) == {"cancelled"}
+    assert {post.arm for post in upcoming(run.bot) if post not in (kept, chosen)} == {"baseline"}
+    assert {kept, chosen} <= set(upcoming(run.bot))  # the better version's own, and one that a person chose
     engine.report = {}
     advance_run(run.pk, engine)
     assert engine.rounds[-1].policy.name == str(good.pk)
     assert AuditEntry.objects.filter(action="version.make_current", after__number=2).count() == 2
+
+
+@pytest.mark.parametrize(
+    ("best", "speaks", "left"), [("stable", "v2", {"baseline", "learning"}), ("first", "v1", {"baseline"})]
+)
+def test_going_back_during_a_trial_ends_the_trial(
+    tried: Run, engine: FakeEngine, start: ModelVersion, best: str, speaks: str, left: set[str]
+) -> None:
+    engine.moves = False
+    advance_run(tried.pk, engine)
+    of = {"first": upcoming(tried.bot)}  # v1's
+    engine.moves = True
+    play(tried, engine, {})
+    versions.promote_trial(Canary.objects.get(state="running").pk)
+    play(tried, engine, {})
+    trial = Canary.objects.get(state="running")
+    assert str(trial) == "v3 against v2"
+    of["stable"] = list(Post.objects.filter(model_version_id=trial.against_id))
+    waiting = canaries.posts_of(trial, "policy").first()
+    publish([post for post in upcoming(tried.bot) if post != waiting])
+    keys = [str(post.pk) for post in of[best] if post.arm == "learning"]
+    engine.report = {"rollback": {"reason": "Its posts have grown worse.", "best_posts": keys, "judged": 3}}
+    advance_run(tried.pk, engine)
+    trial.refresh_from_db()
+    waiting.refresh_from_db()
+    played = Round.objects.latest("number")
+    assert (trial.state, trial.reason) == ("rolled_back", "Its posts have grown worse.")
+    assert (str(current(tried)), played.version, waiting.state) == (speaks, None, "cancelled")
+    assert f"Rolled back from v3 to {speaks}." in played.decisions
+    assert {post.arm for post in upcoming(tried.bot)} == left
+    engine.report = {}
+    advance_run(tried.pk, engine)
+    assert engine.rounds[-1].policy.name == str(ModelVersion.objects.get(number=int(speaks[1:])).pk)
 
 
 def test_with_nothing_to_go_back_to_the_round_says_so(run: Run, engine: FakeEngine, start: ModelVersion) -> None:

@@ -142,8 +142,11 @@ def test_the_models_page_shows_reports_and_trials(alice: Client, run: Run) -> No
     assert "0.013" in html
     assert "Put it on trial" not in html
     assert "Put it on trial" in page(alice, run.bot, f"models/{other.pk}/")
-    canary = make_canary(other, run.start_version, report={"posts": 9, "stable_posts": 30})
-    assert "On trial: v2 against v1" in page(alice, run.bot, "models/")
+    canary = make_canary(other, run.start_version, report={"posts": 9, "stable_posts": 30, "difference": 0.0})
+    html = page(alice, run.bot, "models/")
+    assert "On trial: v2 against v1" in html
+    assert "<dt>mean reward against v1</dt><dd>not known yet</dd>" in html
+    assert "v2, the newest, may itself have few scored posts or none when it takes over." in html
     assert "Put it on trial" not in page(alice, run.bot, f"models/{other.pk}/")
     assert "9, and 30 of v1" in page(alice, run.bot, f"runs/{run.pk}/")
     Canary.objects.filter(pk=canary.pk).update(state="rolled_back", reason="It fished for likes.")

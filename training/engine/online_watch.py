@@ -19,27 +19,35 @@ from training.engine.watchdog import FEWEST, RECENT, Reading
 _ROWS = 16
 
 
-def watched_posts(round: RoundInput) -> list[str]:
-    """What the watchdog looks at, oldest first: the posts of the version on trial while there are some, else all of
-    the learning arm's.
-    """
-    if on_trial := [post.text for post in round.scored if post.speaker == "policy"]:
-        return on_trial
+def learning_posts(round: RoundInput) -> list[str]:
+    """The last posts of the learning arm, sent or not, oldest first; those of a trial are among them."""
     baseline = {post.text for post in round.scored if post.arm == "baseline"}
-    return [text for text in round.published_texts if text not in baseline]
+    return [text for text in round.published_texts if text not in baseline][-RECENT:]
+
+
+def trial_posts(round: RoundInput) -> list[str]:
+    """The last posts that were written on trial, sent or not, oldest first. They need no score to be watched."""
+    on_trial = set(round.trial_texts)
+    return [text for text in round.published_texts if text in on_trial][-RECENT:]
 
 
 def watch(round: RoundInput) -> list[Reading]:
-    """The watchdog's readings at the beginning of a round; none while there are too few posts."""
-    posts = watched_posts(round)[-RECENT:]
+    """The watchdog's readings at the beginning of a round, of all the learning arm's posts and of those on trial, each
+    from `FEWEST` posts on. The policy's entropy is that on its own posts: on those of the trial, once they are enough.
+    """
+    posts, on_trial = learning_posts(round), trial_posts(round)
     if len(posts) < FEWEST:
         return []
     bench = rounds.bench(round)
+    reference, history = bench.basis.reference_texts, [post.text for post in round.history]
     policy = CausalLanguageModel.load(str(round.policy))
-    own = mean_entropy(policy, posts)
-    usual = mean_entropy(bench.reference, bench.basis.reference_texts[:RECENT])
-    texts = watchdog.watch(posts, bench.basis.reference_texts, [post.text for post in round.history])
-    return [*texts, watchdog.entropy_reading(own, usual)]
+    usual = mean_entropy(bench.reference, reference[:RECENT])
+    readings = watchdog.watch(posts, reference, history)
+    if len(on_trial) < FEWEST:
+        return [*readings, watchdog.entropy_reading(mean_entropy(policy, posts), usual)]
+    tried = watchdog.watch(on_trial, reference, history, "posts on trial")
+    tried.append(watchdog.entropy_reading(mean_entropy(policy, on_trial), usual))
+    return [*readings, *(replace(each, on_trial=True) for each in tried)]
 
 
 def held(round: RoundInput, readings: Sequence[Reading]) -> RoundInput:

@@ -336,7 +336,8 @@ class RoundInput:
     to make again (features); without one, it is `workdir/cache`. `history` and people's `decisions` are in order of
     time: the reward model takes a trend out of the former's scores. While a version is on trial, `policy` is that
     version and `stable` the one it is tried against, which writes `stable_posts` of the learning arm's posts beside
-    `learning_posts`. `limit` is the platform's. `hold` is why the policy is to stay as it is this round, or "".
+    `learning_posts`; `trial_texts` were written on trial. `hold` is why the policy is to stay as it is this round, or
+    "".
     """
 
     number: int
@@ -356,6 +357,7 @@ class RoundInput:
     decisions: tuple[Decision, ...] = ()
     stable: Path | None = None
     stable_posts: int = 0
+    trial_texts: tuple[str, ...] = ()
     limit: LengthLimit | None = None
     hold: str = ""
 

@@ -34,7 +34,7 @@ Measure = Callable[[Sequence[str]], float]
 @dataclass(frozen=True)
 class Reading:
     """One measure of the latest posts: its `value`, what the `reference` has, the `limit` at which it raises an alarm,
-    and a sentence for people.
+    and a sentence for people. `on_trial`: only posts of the version on trial were looked at.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Reading:
     limit: float
     level: Literal["ok", "warning", "alarm"]
     sentence: str
+    on_trial: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,17 @@ class Gauge:
     alarm: float
 
 
-TEMPLATE = Gauge("template_share", "{value:.0%} of the last {count} posts share one template ({detail})", 0.15, 0.3)
-BAIT = Gauge("bait_share", "{value:.0%} of the last {count} posts fish for reactions", 0.15, 0.3)
-TOPIC = Gauge("topic_drift", "The words of the last {count} posts are {value:.0%} of the way to other ones", 0.1, 0.2)
-HOSTILE = Gauge("hostile_share", "{value:.0%} of the last {count} posts are hostile or obscene", 0.1, 0.2)
+TEMPLATE = Gauge("template_share", "{value:.0%} of the last {count} {posts} share one template ({detail})", 0.15, 0.3)
+BAIT = Gauge("bait_share", "{value:.0%} of the last {count} {posts} fish for reactions", 0.15, 0.3)
+TOPIC = Gauge("topic_drift", "The words of the last {count} {posts} are {value:.0%} of the way to other ones", 0.1, 0.2)
+HOSTILE = Gauge("hostile_share", "{value:.0%} of the last {count} {posts} are hostile or obscene", 0.1, 0.2)
 
 
-def watch(posts: Sequence[str], reference: Sequence[str], history: Sequence[str]) -> list[Reading]:
+def watch(
+    posts: Sequence[str], reference: Sequence[str], history: Sequence[str], called: str = "posts"
+) -> list[Reading]:
     """Readings of the last 64 of `posts` against samples of the `reference` and what the `history` of past posts makes
-    usual; none while there are too few of either.
+    usual; none while there are too few of either. `called` is what sentences call these posts.
     """
     recent, count = list(posts[-RECENT:]), min(RECENT, len(posts))
     if count < FEWEST or len(reference) < 4 * FEWEST:
@@ -72,7 +75,7 @@ def watch(posts: Sequence[str], reference: Sequence[str], history: Sequence[str]
     usual = {BAIT.name: bait_share(past), HOSTILE.name: hostile_share(past)}
     measures, chance = _measures(samples), _chance(samples, count)
     template, _ = most_common_template(recent, common_words(samples))
-    detail = {"count": count, "detail": _quoted(template)}
+    detail = {"count": count, "posts": called, "detail": _quoted(template)}
     return [
         _reading(gauge, measures[gauge.name](recent), chance[gauge.name], usual.get(gauge.name, 0.0), detail)
         for gauge in (TEMPLATE, BAIT, TOPIC, HOSTILE)

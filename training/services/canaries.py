@@ -1,9 +1,9 @@
 """Canaries: a new version is tried on a share of the learning posts before it takes over.
 
 While a trial runs, rounds train on from the version on trial and the trial goes over to each newer version; all posts
-written on trial count together. The version it is tried against stays current and writes the other posts. A trial
-that goes wrong is rolled back: what it learned is not learned from further, and its posts that were not sent yet are
-withdrawn.
+written on trial count together, so that the one which takes over may itself have few scored posts, or none. The
+version it is tried against stays current and writes the other posts. A trial that goes wrong is rolled back: what it
+learned is not learned from further, and its posts that were not sent yet are withdrawn.
 """
 
 from __future__ import annotations
@@ -111,8 +111,7 @@ def close(canary: Canary, state: Canary.State, reason: str) -> Canary:
     before = canary.state
     canary.state, canary.reason, canary.ended_at = state, reason[:500], clock.now()
     if state == Canary.State.ROLLED_BACK:
-        withdrawn = _withdraw_posts(canary)
-        canary.report = canary.report | {"withdrawn": withdrawn}
+        canary.report = canary.report | {"withdrawn": _withdraw(posts_of(canary, "policy"))}
     canary.save(update_fields=["state", "reason", "report", "ended_at"])
     audit.record(f"canary.{state}", canary, before={"state": before}, after={"state": state, "reason": canary.reason})
     _tell(canary)
@@ -132,9 +131,15 @@ def hold(canary_id: UUID | str) -> Canary:
     return canary
 
 
-def _withdraw_posts(canary: Canary) -> int:
+def withdraw_all_but(version: ModelVersion) -> int:
+    """Withdraw a bot's learning posts that were not sent yet and that another version wrote. Returns how many."""
+    learning = Post.objects.filter(bot=version.bot_id, arm=Post.Arm.LEARNING, kind=Post.Kind.NEW)
+    return _withdraw(learning.exclude(model_version_id=version.pk))
+
+
+def _withdraw(posts: QuerySet[Post]) -> int:
     withdrawn = 0
-    for post_id in posts_of(canary, "policy").filter(state__in=UPCOMING).values_list("pk", flat=True):
+    for post_id in posts.filter(state__in=UPCOMING).values_list("pk", flat=True):
         with suppress(IllegalTransition):  # being sent: too late
             cancel_post(post_id)
             withdrawn += 1
@@ -152,6 +157,11 @@ def posts_of(canary: Canary, speaker: str) -> QuerySet[Post]:
         bot=canary.bot_id, provenance__canary=str(canary.pk), provenance__speaker=speaker
     )
     return found
+
+
+def texts_of(canary: Canary) -> tuple[str, ...]:
+    """Everything that was written on trial, whatever became of it."""
+    return tuple(posts_of(canary, "policy").values_list("text", flat=True))
 
 
 def marked(scored: Sequence[ScoredPost], canary: Canary) -> tuple[ScoredPost, ...]:
@@ -174,12 +184,13 @@ def posts_owed(canary: Canary, wanted: int) -> int:
 def verdict(canary: Canary, report: dict[str, Any], most_posts: int) -> Verdict | None:
     """What a round's report makes of a trial: how it is to end and why, or None while it is open.
 
-    `report["canary"]`: `posts` and `stable_posts`, and once both are enough, `difference`, `low` and `high` of the
-    mean reward of the version on trial less that of the other, in standard units, with bounds that hold however often
-    they are looked at.
+    `report["canary"]`: `posts` and `stable_posts`, and once there are both, the `difference` of the mean reward of the
+    version on trial less that of the other, in standard units; once they are enough and not all alike, `low` and
+    `high`, bounds that hold however often they are looked at. Of the watchdog's readings only those of posts on trial
+    speak against the trial.
     """
-    alarms = [reading["sentence"] for reading in report.get("watchdog", ()) if reading.get("level") == "alarm"]
-    if alarms:
+    readings = [reading for reading in report.get("watchdog", ()) if reading.get("on_trial")]
+    if alarms := [reading["sentence"] for reading in readings if reading["level"] == "alarm"]:
         return Canary.State.ROLLED_BACK, f"The watchdog raised an alarm: {' '.join(alarms)}"
     if harm := harm_of(canary):
         return Canary.State.ROLLED_BACK, harm
@@ -187,25 +198,29 @@ def verdict(canary: Canary, report: dict[str, Any], most_posts: int) -> Verdict 
 
 
 def _by_rewards(found: dict[str, Any], most_posts: int) -> Verdict | None:
+    posts, others = found.get("posts", 0), found.get("stable_posts", 0)
     difference, low, high = (found.get(name) for name in ("difference", "low", "high"))
-    if difference is None or low is None or high is None:
+    words = f"{posts} posts" + ("" if difference is None else f" did {difference:+.2f} sd")
+    words += f" against {others} of the other"
+    if low is not None and high is not None:
+        words += f" (95 %: {low:+.2f} to {high:+.2f})"
+        if high < 0:
+            return Canary.State.ROLLED_BACK, f"Its posts did worse: {words}."
+        if low > -MARGIN:
+            return Canary.State.PROMOTED, f"Its posts did no worse: {words}."
+    if posts < most_posts:
         return None
-    words = (
-        f"{found['posts']} posts did {difference:+.2f} sd against {found['stable_posts']} of the other "
-        f"(95 %: {low:+.2f} to {high:+.2f})"
-    )
-    if high < 0:
-        return Canary.State.ROLLED_BACK, f"Its posts did worse: {words}."
-    if low > -MARGIN:
-        return Canary.State.PROMOTED, f"Its posts did no worse: {words}."
-    if found["posts"] < most_posts:
-        return None
-    if difference > -MARGIN:
-        return Canary.State.PROMOTED, f"The trial is long enough, and shows no harm: {words}."
-    return Canary.State.ROLLED_BACK, f"The trial is long enough, and its posts did worse: {words}."
+    if difference is not None and difference <= -MARGIN:
+        return Canary.State.ROLLED_BACK, f"The trial is long enough, and its posts did worse: {words}."
+    shows = "shows no harm" if round(difference or 0.0, 2) else "no difference was seen"
+    return Canary.State.PROMOTED, f"The trial is long enough, and {shows}: {words}."
 
 
-STOPPED = {PostState.BLOCKED: "blocked by moderation", PostState.REJECTED: "refused by the platform"}
+STOPPED = {
+    PostState.BLOCKED: "blocked by moderation",
+    PostState.REJECTED: "refused by the platform",
+    PostState.DELETED: "taken down by people",  # one that vanished on its platform stays "published"
+}
 
 
 def harm_of(canary: Canary) -> str:
@@ -238,7 +253,7 @@ def _chance(stopped: int, posts: int, others_stopped: int, others: int) -> float
 
 
 def sweep() -> int:
-    """Roll back every trial whose posts moderation or the platform stops: this does not wait for the next round."""
+    """Roll back every trial whose posts moderation, the platform or people stop, without waiting for the next round."""
     rolled_back = 0
     # everyone: beat's sweep looks at the trials of all organizations, then enters each one's tenant.
     for canary in Canary.everyone.filter(state=Canary.State.RUNNING):

@@ -36,7 +36,7 @@ def is_due(run: Run, config: OnlineRunConfig) -> bool:
     """Whether a round has something to learn from, or the queue nothing left to say."""
     latest = list(run.rounds.order_by("-number")[:2])
     # What a roll-back took out of the queue is made up for at once; not for ever, should one follow the other.
-    if not latest or [ROLLED_BACK in each.report for each in latest] in ([True], [True, False]):
+    if not latest or _undone(run, latest) in ([True], [True, False]):
         return True
     last = latest[0]
     fresh = history.rewarded_count(run.bot) - last.scored_posts
@@ -45,6 +45,21 @@ def is_due(run: Run, config: OnlineRunConfig) -> bool:
     # Nothing under way that could bring more rewards (people declined some, a reading failed for good): go on with what
     # there is.
     return history.upcoming_count(run.bot) == 0 and history.awaiting_reward(run.bot) == 0
+
+
+def _undone(run: Run, latest: Sequence[Round]) -> list[bool]:
+    """Of each of the latest rounds, the newest first, whether it ended with a roll-back, or the sweep or a person
+    withdrew posts by rolling its trial back before the next one.
+    """
+    trials = Canary.objects.filter(bot=run.bot_id, state=Canary.State.ROLLED_BACK, report__withdrawn__gt=0)
+    ended = list(trials.filter(ended_at__gt=latest[-1].finished_at).values_list("ended_at", flat=True))
+    found = []
+    for played in latest:
+        own = ROLLED_BACK in played.report
+        found.append(own or any(at > played.finished_at for at in ended))
+        # A roll-back of its own stands before its end too: it is none of the round before.
+        ended = [at for at in ended if at <= played.finished_at and not own]
+    return found
 
 
 def is_complete(run: Run, config: OnlineRunConfig) -> bool:
@@ -155,6 +170,7 @@ def _input(run: Run, config: OnlineRunConfig, number: int, last: Round | None, s
         workdir=artifacts.work_folder("rounds", run.pk),
         history=history.historic_posts(run),
         scored=canaries.marked(scored, speakers.trial) if speakers.trial else scored,
+        trial_texts=canaries.texts_of(speakers.trial) if speakers.trial else (),
         published_texts=history.spoken_texts(run.bot),
         learning_posts=policy_posts,
         baseline_posts=baseline,
@@ -217,6 +233,7 @@ def _book(
         return
     canaries.hold_speaker(run.bot_id)
     if versions_of(run)[0].pk != speakers.policy.pk:
+        run_log.note(run, f"Round {told.number} was set aside: another version was chosen meanwhile.", step=told.number)
         return
     last = run.rounds.order_by("-number").first()
     said = [*(reconfiguration.told(run, last.config) if last else ()), *output.decisions]
@@ -270,8 +287,13 @@ def _roll_back_to_best(run: Run, wanted: dict[str, Any], policy: ModelVersion, s
     if better is None or better.pk == policy.pk:
         said.append("No earlier version is left to roll back to.")
         return ""
+    trial = canaries.running(run.bot)
+    withdrawn = canaries.roll_back(trial.pk, reason).report["withdrawn"] if trial else 0
     versions.make_current(better.pk, reason)
+    withdrawn += canaries.withdraw_all_but(better)
     said.append(f"Rolled back from {policy} to {better}.")
+    if withdrawn:
+        said.append(f"Withdrawn: {withdrawn} learning posts of other versions that were not sent yet.")
     return reason
 
 
@@ -323,11 +345,15 @@ def _propose(row: Round, told: RoundInput, proposals: Sequence[Proposal], speake
         "reference": speakers.reference,
     }
     trial = canaries.running(row.run.bot)
+    # What another version wrote is no yardstick for the trial: the round, or a person meanwhile, promoted one.
+    compared = ["policy", "stable"] if trial and trial.against_id == speakers.stable.pk else ["policy"]
+    if ROLLED_BACK in row.report and versions.current_version(row.run.bot) != speakers.stable:  # left as well
+        proposals = [each for each in proposals if _speaker(each) != "stable"]
     # Shuffled: were one arm always to speak first, the hours would pass for a difference between the arms.
     drafts = []
     for proposal in random.Random(told.seed).sample(proposals, len(proposals)):  # nosec B311 # an order
         speaker = _speaker(proposal)
-        marks = {"canary": str(trial.pk), "speaker": speaker} if trial and speaker != "reference" else {}
+        marks = {"canary": str(trial.pk), "speaker": speaker} if trial and speaker in compared else {}
         drafts.append(_draft(proposal, versions_by[speaker], row, marks))
     propose_posts(row.run.bot, drafts)
 

@@ -20,9 +20,18 @@ def test_without_a_trial_there_is_nothing_to_tell():
     assert trial_report(scored_posts(10), np.zeros(10)) is None
 
 
-def test_a_young_trial_only_counts():
+def test_a_young_trial_has_no_interval_yet():
     posts, rewards = trial(7, 20)
-    assert trial_report(posts, rewards) == {"posts": 7, "stable_posts": 20}
+    difference = rewards[:7].mean() - rewards[7:27].mean()
+    assert trial_report(posts, rewards) == {"posts": 7, "stable_posts": 20, "difference": pytest.approx(difference)}
+    posts, rewards = trial(7, 0)
+    assert trial_report(posts, rewards) == {"posts": 7, "stable_posts": 0}
+
+
+def test_scores_that_are_all_alike_show_no_difference():
+    posts, rewards = trial(10, 20)
+    report = trial_report(posts, np.full(len(rewards), 0.5))
+    assert report == {"posts": 10, "stable_posts": 20, "difference": 0.0}
 
 
 def test_the_difference_is_that_of_the_version_on_trial():

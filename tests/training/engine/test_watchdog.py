@@ -1,6 +1,7 @@
 """The watchdog: a planted case for every reading, and quiet where nothing is wrong."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -129,7 +130,7 @@ def test_entropy_of_an_even_choice_is_its_logarithm() -> None:
 
 def test_readings_are_plain_data() -> None:
     (first, *_) = as_json([entropy_reading(1.0, 3.0)])
-    assert set(first) == {"name", "value", "reference", "limit", "level", "sentence"}
+    assert set(first) == {"name", "value", "reference", "limit", "level", "sentence", "on_trial"}
 
 
 def test_only_alarms_are_told() -> None:
@@ -138,19 +139,12 @@ def test_only_alarms_are_told() -> None:
     assert alarm_of(readings[:2]) == ""
 
 
-def hacked(speaker: str = ""):
-    from dataclasses import replace
-
-    return tuple(
-        replace(post, text=f"like if you love {post.text}", speaker=speaker if post.arm == "learning" else "")
-        for post in scored_posts(32)
-    )
+def hacked(count: int = 32):
+    return tuple(replace(post, text=f"like if you love {post.text}") for post in scored_posts(count))
 
 
 @pytest.mark.parametrize("algorithm", ["reward_model_rloo", "reinforce"])
 def test_an_alarm_holds_the_policy_where_it_is(tmp_path, algorithm: str) -> None:
-    from dataclasses import replace
-
     config = replace(writers.CONFIG, algorithm=algorithm, candidates_per_post=2)
     output = run_round(later_round(tmp_path, hacked(), config=config), ignore)
     assert output.model is None
@@ -159,11 +153,37 @@ def test_an_alarm_holds_the_policy_where_it_is(tmp_path, algorithm: str) -> None
     assert (levels["bait_share"], levels["entropy"]) == ("alarm", "ok")
 
 
-def test_in_a_trial_the_posts_of_the_version_on_trial_are_watched(tmp_path) -> None:
-    good, bad = scored_posts(16, seed=5), hacked("policy")[:8]
-    given = later_round(tmp_path, (*good, *bad))
-    watched = online_watch.watched_posts(given)
-    assert watched == [post.text for post in bad if post.arm == "learning"]
-    without = online_watch.watched_posts(later_round(tmp_path / "other", good))
-    assert without == [post.text for post in good if post.arm == "learning"]
-    assert online_watch.watch(given) == []
+def in_a_trial(tmp_path, before, on_trial):
+    """A round after healthy or hacked posts, scored, and some on trial that have no score yet."""
+    given = later_round(tmp_path, before)
+    texts = tuple(post.text for post in on_trial)
+    return replace(given, published_texts=(*given.published_texts, *texts), trial_texts=(*texts, "Cancelled"))
+
+
+def levels_of(given) -> dict[tuple[str, bool], str]:
+    return {(each.name, each.on_trial): each.level for each in online_watch.watch(given)}
+
+
+def test_a_young_trial_does_not_blind_the_watchdog_to_all_posts(tmp_path) -> None:
+    levels = levels_of(in_a_trial(tmp_path, hacked(), scored_posts(15, seed=5)))
+    assert levels["bait_share", False] == "alarm"
+    assert {on_trial for _, on_trial in levels} == {False}
+
+
+def test_from_16_posts_on_what_was_written_on_trial_is_watched_by_itself(tmp_path) -> None:
+    given = in_a_trial(tmp_path, scored_posts(64, seed=5), hacked(16))
+    levels = levels_of(given)
+    assert (levels["bait_share", False], levels["bait_share", True]) == ("warning", "alarm")
+    assert [name for name, on_trial in levels if name == "entropy"] == ["entropy"]
+    assert ("entropy", True) in levels
+    bait = next(each for each in online_watch.watch(given) if (each.name, each.on_trial) == ("bait_share", True))
+    assert bait.sentence.startswith("100% of the last 16 posts on trial fish for reactions; ")
+
+
+def test_what_others_wrote_is_no_alarm_about_the_trial(tmp_path) -> None:
+    levels = levels_of(in_a_trial(tmp_path, hacked(64), scored_posts(16, seed=5)))
+    assert (levels["bait_share", False], levels["bait_share", True]) == ("alarm", "ok")
+
+
+def test_too_few_posts_of_a_bot_are_not_watched(tmp_path) -> None:
+    assert online_watch.watch(later_round(tmp_path, scored_posts(16))) == []  # 12 of the learning arm
