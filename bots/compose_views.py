@@ -18,7 +18,7 @@ from accounts.access import OrganizationRequest, organization_page
 from bots import calendar
 from bots.forms import PostForm, one_newline
 from bots.models import Bot, Post, Verdict
-from bots.post_list_views import render_list
+from bots.post_list_views import ADDED, render_list
 from bots.services import composing, posts
 from bots.services.moving import words
 from bots.states import PostState
@@ -29,6 +29,7 @@ from faces.registry import FACES
 
 NEEDS = {"queue": ("post_approve",), "at": ("post_approve", "schedule_edit"), "now": ("post_approve",)}
 """What a choice of time asks for besides writing posts."""
+REMEMBERED = 8
 
 
 @require_POST
@@ -47,6 +48,7 @@ def post_create(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
             add_errors(form, error)
         else:
             _tell(request, made[0], zone)
+            _note_added(request)
             return redirect("bots:posts", request.organization.slug, bot.pk)
     return render_list(request, bot, form)
 
@@ -71,6 +73,12 @@ def _moment(written: str, zone: ZoneInfo) -> datetime | None:
         return calendar.local_moment(written, zone) if written else None
     except ValueError:
         raise ValidationError({"at": "Give a day and a time, like 2030-01-31 09:00."}) from None
+
+
+def _note_added(request: OrganizationRequest) -> None:
+    """Remember which form was added, for the browser to drop its draft."""
+    if number := request.POST.get("draft", "")[:32]:
+        request.session[ADDED] = [*request.session.get(ADDED, []), number][-REMEMBERED:]
 
 
 def _tell(request: OrganizationRequest, post: Post, zone: ZoneInfo) -> None:

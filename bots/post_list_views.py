@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -29,6 +30,8 @@ from bots.states import PostState
 from bots.views import add_errors, bot_context, bot_or_404
 
 PAGE = 25
+ADDED = "drafts_added"
+"""Of the session: numbers of the composer's last forms that became posts; drafts of others are kept by the browser."""
 DONE = {
     "approve": "approved",
     "decline": "declined",
@@ -93,6 +96,8 @@ def render_list(
         "searched": SEARCHED if asked.is_valid() and asked.searches else 0,
         "query": urlencode(asked.given),
         "form": form,
+        "draft": secrets.token_hex(8),
+        "added": request.session.get(ADDED, []),
         "zone": zone.key,
         "takes_images": can.takes_images,
         "takes_threads": can.can_thread,
@@ -117,6 +122,7 @@ def _state_filters(bot: Bot, asked: PostListForm) -> list[dict[str, Any]]:
     states = [("", "All", total), *((value, label, counts.get(value, 0)) for value, label in PostState.choices)]
     return [
         {
+            "state": value,
             "url": "?" + urlencode(others | ({"state": value} if value else {})),
             "label": label,
             "count": "" if others else f"{queries.COUNTED:,}+" if count > queries.COUNTED else f"{count:,}",

@@ -91,7 +91,8 @@ def _acted(request: OrganizationRequest, bot: Bot, post_id: UUID, **context: Any
     if not request.htmx:  # type: ignore[attr-defined]
         return redirect("bots:post-detail", request.organization.slug, bot.pk, post_id)
     card = queries.post_card(bot, _post_or_404(bot, post_id), request.organization.slug)
-    context = {"bot": bot, "post": card, "selectable": request.membership.allows("post_approve")} | context
+    selectable = "ticks" in request.GET or "ticks" in request.POST  # the list has boxes to tick, other pages have none
+    context = {"bot": bot, "post": card, "selectable": selectable} | context
     return render(request, "bots/_post_card.html", _limits(bot) | context)
 
 

@@ -1,4 +1,5 @@
-/* What every page does: CSRF for htmx, failures said aloud, menus that close, messages that can be dismissed. */
+/* What every page does: CSRF for htmx, failures said aloud, menus that close, messages that can be dismissed, forms that
+   are sent once, and fragments that keep what a person did in them. */
 (() => {
   "use strict";
   const meta = (name) => document.querySelector(`meta[name="${name}"]`)?.content ?? "";
@@ -8,8 +9,9 @@
 
   const toast = (text, level = "error") => {
     const region = document.getElementById("toasts");
-    if (!region) return;
-    if ([...region.querySelectorAll("p")].some((p) => p.textContent === text)) return;
+    if (!region) return null;
+    const shown = [...region.querySelectorAll("p")].find((p) => p.textContent === text);
+    if (shown) return shown.closest(".message");
     const box = document.createElement("div");
     box.className = `message message--${level}`;
     const line = document.createElement("p");
@@ -22,8 +24,21 @@
     close.textContent = "×";
     box.append(line, close);
     region.append(box);
+    return box;
   };
-  window.Kilroy = Object.assign(window.Kilroy ?? {}, { toast });
+  // A live region that is written again is read out again, also when it says the same.
+  const say = (node, words) => {
+    if (node.textContent !== words) node.textContent = words;
+  };
+  // Storage is forbidden in some private windows: nothing is kept there, and nothing else breaks.
+  const stored = (act) => {
+    try {
+      return act();
+    } catch {
+      return null;
+    }
+  };
+  window.Kilroy = Object.assign(window.Kilroy ?? {}, { toast, say, stored });
 
   // What refreshes itself beside the page, like the bell, says nothing of its own troubles.
   const quiet = (event) => Boolean(event.detail.requestConfig?.elt?.closest("[data-quiet]"));
@@ -87,6 +102,24 @@
     if (event.target.matches("form[data-confirm]:not([hx-post])") && !confirmed(event.target)) event.preventDefault();
   });
 
+  // The same form, sent again before its answer is there (a double click, a key held down), is sent once. What htmx sends
+  // is prevented here, and has an order of its own.
+  const AGAIN_MS = 2000;
+  let sent = new WeakMap(); // form → {what, at}
+  const whatIsSent = ({ target, submitter }) =>
+    [submitter?.getAttribute("formaction") ?? target.getAttribute("action"), submitter?.name, submitter?.value].map((each) => each ?? "").join(" ");
+  addEventListener("submit", (event) => {
+    const before = sent.get(event.target);
+    if (!before || before.what !== whatIsSent(event) || performance.now() - before.at > AGAIN_MS) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }, { capture: true });
+  addEventListener("submit", (event) => {
+    if (event.defaultPrevented || event.target.getAttribute("method") !== "post") return;
+    sent.set(event.target, { what: whatIsSent(event), at: performance.now() });
+  });
+  addEventListener("pageshow", () => (sent = new WeakMap()));
+
   // Swapped-in intervals (the arms of the lift table) share one scale, so that they can be compared by eye.
   const drawIntervals = (root) => {
     for (const table of root.querySelectorAll("[data-intervals]")) {
@@ -143,15 +176,57 @@
     }
   }
 
-  // A refreshed fragment keeps the details a person had opened.
-  let opened = [];
+  // A refreshed fragment keeps the details that a person had opened, what they ticked and chose, how far they scrolled
+  // and, as far as its parts have ids (htmx), the focus: what is gone leaves it to the fragment.
+  const named = (node) => [...document.getElementsByName(node.name)].filter((each) => each.type === node.type);
+  const sameBox = (box) => named(box).find((each) => each.value === box.value);
+  const sameSelect = (select) => {
+    const place = named(select).indexOf(select);
+    return () => named(select)[place];
+  };
+  const inUse = (fragment) => {
+    const acts = [];
+    for (const { id } of fragment.querySelectorAll("details[id][open]")) acts.push(() => document.getElementById(id)?.setAttribute("open", ""));
+    for (const box of fragment.querySelectorAll("input[type=checkbox][name]")) {
+      if (box.checked === box.defaultChecked) continue;
+      acts.push(() => {
+        const again = sameBox(box);
+        if (again) again.checked = box.checked;
+      });
+    }
+    for (const select of fragment.querySelectorAll("select[name]:not([multiple])")) {
+      const { value, options } = select;
+      if (value === ([...options].find((option) => option.defaultSelected) ?? options[0])?.value) continue;
+      const again = sameSelect(select);
+      acts.push(() => {
+        if ([...(again()?.options ?? [])].some((option) => option.value === value)) again().value = value;
+      });
+    }
+    for (const { id, scrollLeft, scrollTop } of fragment.querySelectorAll("[id][tabindex='0']")) {
+      if (scrollLeft || scrollTop) acts.push(() => document.getElementById(id)?.scrollTo({ left: scrollLeft, top: scrollTop, behavior: "instant" }));
+    }
+    return acts;
+  };
+  let kept = [];
+  let focused = ""; // the fragment in which the focus was
   document.addEventListener("htmx:beforeSwap", (event) => {
-    opened = [...event.detail.target.querySelectorAll("details[id][open]")].map((details) => details.id);
+    if (!event.detail.shouldSwap) return;
+    const { target } = event.detail;
+    kept = inUse(target);
+    focused = target.contains(document.activeElement) && document.activeElement !== document.body ? target.id : "";
   });
   document.addEventListener("htmx:afterSwap", () => {
-    for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
-    opened = [];
+    for (const act of kept) act();
+    kept = [];
   });
+  const giveFocusBack = () => {
+    const fragment = document.activeElement === document.body && focused && document.getElementById(focused);
+    focused = "";
+    if (!fragment) return;
+    if (!fragment.hasAttribute("tabindex")) fragment.tabIndex = -1;
+    fragment.focus({ preventScroll: true });
+  };
+  document.addEventListener("htmx:afterSettle", () => queueMicrotask(giveFocusBack)); // unless a script knows a better place
 
   drawIntervals(document);
   document.addEventListener("htmx:afterSettle", (event) => drawIntervals(event.detail.target.parentElement ?? document));

@@ -50,17 +50,47 @@
     reader.readAsDataURL(file);
   };
 
-  /* drafts: kept in this tab until they were added */
+  // A thread has as many parts as somebody writes: each press adds one more field after the last.
+  const addPart = (button) => {
+    const last = button.closest(".field");
+    const next = last.cloneNode(true);
+    const number = document.querySelectorAll("textarea[name=thread]").length + 2;
+    button.remove();
+    const rename = (element, attribute) => element.setAttribute(attribute, `${element.getAttribute(attribute).split("--")[0]}--${number}`);
+    next.querySelectorAll("[id]").forEach((element) => rename(element, "id"));
+    next.querySelectorAll("[for]").forEach((element) => rename(element, "for"));
+    const field = next.querySelector("textarea");
+    rename(field, "aria-describedby");
+    rename(field, "data-count");
+    next.querySelector("[data-part]").textContent = `Part ${number} of the thread`;
+    field.value = "";
+    last.after(next);
+    return field;
+  };
+
+  /* drafts: kept in this tab until the server says that the form with this number was added */
+  const { stored } = window.Kilroy;
   const kept = (form) => [...form.elements].filter((field) => /^(text|alt_text|thread|when|at)$/.test(field.name));
   const save = (form) => {
     const values = kept(form).filter((field) => field.type !== "radio" || field.checked).map((field) => [field.name, field.value]);
-    sessionStorage.setItem(form.dataset.draft, JSON.stringify({ values, sent: false }));
+    stored(() => sessionStorage.setItem(form.dataset.draft, JSON.stringify({ values, number: form.elements.draft.value })));
+  };
+  const addPartsFor = (form, values) => {
+    const written = values.filter(([name]) => name === "thread").map(([, value]) => value);
+    const wanted = written.findLastIndex(Boolean) + 1;
+    for (let has = kept(form).filter((field) => field.name === "thread").length; has < wanted; has += 1) {
+      const button = form.querySelector("[data-add-part]");
+      if (button) addPart(button);
+    }
   };
   const restore = (form) => {
-    const { values = [], sent } = JSON.parse(sessionStorage.getItem(form.dataset.draft) ?? "{}");
-    const answered = "answered" in form.dataset; // the server's page has the fields, and what was wrong
-    if (sent && !answered) sessionStorage.removeItem(form.dataset.draft);
-    if (sent || answered) return;
+    if ("answered" in form.dataset) return; // the server's page has the fields, and what was wrong
+    const { values = [], number } = JSON.parse(stored(() => sessionStorage.getItem(form.dataset.draft)) ?? "{}");
+    if (form.dataset.added.split(" ").includes(number)) {
+      stored(() => sessionStorage.removeItem(form.dataset.draft));
+      return;
+    }
+    addPartsFor(form, values);
     const places = {};
     for (const [name, value] of values) {
       const at = (places[name] = (places[name] ?? -1) + 1);
@@ -78,12 +108,7 @@
     if (form.elements.when) showTime(form);
     form.addEventListener("input", () => save(form));
     form.addEventListener("change", () => form.elements.when && showTime(form));
-    form.addEventListener("submit", (event) => {
-      if (event.submitter?.hasAttribute("formaction")) return; // a preview
-      save(form);
-      const draft = JSON.parse(sessionStorage.getItem(form.dataset.draft));
-      sessionStorage.setItem(form.dataset.draft, JSON.stringify({ ...draft, sent: true }));
-    });
+    form.addEventListener("submit", () => save(form)); // as it is sent: it may not arrive
   }
   document.addEventListener("htmx:afterSettle", (event) => event.detail.target.id === "preview" && showImage());
 
@@ -100,30 +125,13 @@
   document.addEventListener("change", (event) => {
     if (event.target.matches("input[type=file][data-alt]")) askForAltText(event.target);
   });
-  // A thread has as many parts as somebody writes: each press adds one more field after the last.
-  const addPart = (button) => {
-    const last = button.closest(".field");
-    const next = last.cloneNode(true);
-    const number = document.querySelectorAll("textarea[name=thread]").length + 2;
-    button.remove();
-    const rename = (element, attribute) => element.setAttribute(attribute, `${element.getAttribute(attribute).split("--")[0]}--${number}`);
-    next.querySelectorAll("[id]").forEach((element) => rename(element, "id"));
-    next.querySelectorAll("[for]").forEach((element) => rename(element, "for"));
-    const field = next.querySelector("textarea");
-    rename(field, "aria-describedby");
-    rename(field, "data-count");
-    next.querySelector("[data-part]").textContent = `Part ${number} of the thread`;
-    field.value = "";
-    last.after(next);
-    field.focus();
-  };
   document.addEventListener("click", (event) => {
-    if (event.target.matches("[data-add-part]")) addPart(event.target);
+    if (event.target.matches("[data-add-part]")) addPart(event.target).focus();
   });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.matches("textarea[data-count]")) {
       event.preventDefault();
-      event.target.form.requestSubmit();
+      if (!event.repeat) event.target.form.requestSubmit();
     }
   });
   start(document);

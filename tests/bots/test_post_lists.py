@@ -342,3 +342,19 @@ def test_two_editors_lose_nothing(bot: Bot, alice: Client) -> None:
     seen = answer.context["post"]["sha256"]
     alice.post(url, form | {"sha256": seen}, headers={"HX-Request": "true"})
     assert Post.objects.get().text == "What alice made of it"
+
+
+def test_the_page_says_which_of_the_composers_forms_became_posts(bot: Bot, alice: Client) -> None:
+    form = alice.get(address(bot)).context["draft"]
+    assert form != alice.get(address(bot)).context["draft"]
+    alice.post(address(bot, "new/"), {"text": "", "draft": form})
+    assert alice.get(address(bot)).context["added"] == []
+    alice.post(address(bot, "new/"), {"text": "A harbour at night", "draft": form})
+    assert alice.get(address(bot)).context["added"] == [form]
+
+
+def test_a_card_that_is_drawn_anew_can_be_ticked_where_it_could_be_before(bot: Bot, alice: Client) -> None:
+    post = make_post(bot)
+    card: Any = {"HX-Request": "true", "HX-Target": f"post-{post.pk}"}
+    answers = [alice.get(address(bot, f"{post.pk}/{query}"), headers=card) for query in ("", "?ticks=1")]
+    assert [b'type="checkbox"' in answer.content for answer in answers] == [False, True]
