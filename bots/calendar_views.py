@@ -50,7 +50,7 @@ def calendar_page(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
     days = calendar.days_of(bot, first, count, zone, shown=SHOWN[view], free=FREE[view])
     drawing = _Drawing(request, bot, zone, view, on)
     back = _url(view=view, on=on, zone=zone)
-    refreshing = request.htmx and request.htmx.target == "calendar-grid"  # type: ignore[attr-defined]
+    refreshing = request.htmx and request.htmx.target != "calendar"  # type: ignore[attr-defined]
     context = bot_context(bot, "posts") | {
         "view": view,
         "views": [

@@ -6,6 +6,8 @@
   const MINUTE = 60_000;
   const $ = (id) => document.getElementById(id);
   let held = null; // {entry, by: "pointer" | "keys", target, ghost}
+  let press = null; // {entry, x, y}: a pointer that may become a drag
+  let stale = false; // something happened that the calendar was not redrawn for
 
   const entryOf = (node) => node.closest?.(".cal-entry[data-movable]");
   const say = (words) => {
@@ -16,6 +18,10 @@
   // Local times of the calendar's zone are counted as if they were UTC: only the server knows the zone's clock changes.
   const counted = (local) => new Date(`${local.length === 10 ? `${local}T00:00` : local}Z`);
   const written = (moment) => moment.toISOString().slice(0, 19);
+  const now = () => {
+    const format = { dateStyle: "short", timeStyle: "medium", timeZone: $("move-form").elements.zone.value };
+    return new Intl.DateTimeFormat("sv", format).format(new Date()).replace(" ", "T"); // Swedes write 2030-01-31 09:00:00
+  };
   const spoken = (local) =>
     new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long", hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: "UTC" }).format(counted(local));
 
@@ -42,8 +48,8 @@
   };
 
   const ask = (entry) => {
-    const now = new Date(Math.ceil(Date.now() / (60 * MINUTE)) * 60 * MINUTE);
-    fill(entry, entry.dataset.local || written(now).slice(0, 16));
+    const nextHour = new Date(Math.ceil(counted(now()) / (60 * MINUTE)) * 60 * MINUTE);
+    fill(entry, entry.dataset.local || written(nextHour).slice(0, 16));
     $("move-form").querySelector("[data-move-text]").textContent = entry.querySelector(".cal-entry__text").textContent;
     $("move-dialog").showModal();
     $("move-at").focus();
@@ -65,6 +71,18 @@
     held = null;
     return target;
   };
+  // What is held is not redrawn; once nothing is, the calendar is asked for what happened meanwhile.
+  const isInUse = () => Boolean(press || held || $("move-dialog")?.open);
+  const catchUp = () => {
+    if (!stale || isInUse()) return;
+    stale = false;
+    htmx.trigger("#calendar-grid", "kilroy:post");
+  };
+  const leave = () => {
+    press = null;
+    letGo();
+    catchUp();
+  };
   const pickUp = (entry, by) => {
     held = { entry, by, target: null, ghost: null };
     entry.setAttribute("data-held", "");
@@ -72,7 +90,6 @@
   };
 
   /* by pointer: a mouse takes hold of the post anywhere, a finger of its handle */
-  let press = null;
   let dropped = false;
   document.addEventListener("click", (event) => dropped && event.preventDefault(), { capture: true });
   document.addEventListener("pointerdown", (event) => {
@@ -83,6 +100,10 @@
   });
   document.addEventListener("pointermove", (event) => {
     if (!press) return;
+    if (!event.buttons) {
+      leave(); // it was let go of where this page could not hear it
+      return;
+    }
     if (!held) {
       if (Math.hypot(event.clientX - press.x, event.clientY - press.y) < FAR) return;
       pickUp(press.entry, "pointer");
@@ -100,16 +121,16 @@
   document.addEventListener("pointerup", () => {
     const { entry } = press ?? {};
     press = null;
-    if (held?.by !== "pointer") return;
-    const place = letGo();
-    dropped = true; // the click that follows a drag opens nothing
-    setTimeout(() => (dropped = false), 0);
+    const place = held?.by === "pointer" ? held.target : null;
+    if (held?.by === "pointer") {
+      letGo();
+      dropped = true; // the click that follows a drag opens nothing
+      setTimeout(() => (dropped = false), 0);
+    }
     if (place) send(entry, momentAt(place, entry.dataset.local));
+    else catchUp();
   });
-  document.addEventListener("pointercancel", () => {
-    press = null;
-    letGo();
-  });
+  document.addEventListener("pointercancel", leave);
 
   /* by keys, on the handle */
   const STEPS = { ArrowLeft: -1, ArrowRight: 1 };
@@ -117,8 +138,9 @@
     const week = Boolean(document.querySelector(".cal-week"));
     const size = week ? 13 : 10;
     const cells = [...document.querySelectorAll("#calendar-grid [data-drop]")].filter((place) => place.dataset.drop.length === size);
-    const by = STEPS[key] ? STEPS[key] * (week ? 24 : 1) : (key === "ArrowUp" ? -1 : 1) * (week ? 1 : 7);
-    const from = held?.target ?? cells.find((place) => place.dataset.drop === (entry.dataset.local || written(new Date())).slice(0, size));
+    const row = document.querySelector(".cal-days--month") ? 7 : 1;
+    const by = STEPS[key] ? STEPS[key] * (week ? 24 : 1) : (key === "ArrowUp" ? -1 : 1) * row;
+    const from = held?.target ?? cells.find((place) => place.dataset.drop === (entry.dataset.local || now()).slice(0, size));
     const next = cells[Math.min(Math.max(cells.indexOf(from) + by, 0), cells.length - 1)];
     if (!next) return;
     if (!held) pickUp(entry, "keys");
@@ -128,8 +150,7 @@
   };
   document.addEventListener("keydown", (event) => {
     if (held && event.key === "Escape") {
-      letGo();
-      press = null;
+      leave();
       say("Left where it is.");
       return;
     }
@@ -143,10 +164,11 @@
       event.preventDefault();
       const place = letGo();
       if (place) send(entry, momentAt(place, entry.dataset.local));
+      else catchUp();
     }
   });
   document.addEventListener("focusout", (event) => {
-    if (held?.by === "keys" && event.target.closest?.(".cal-grip")) letGo();
+    if (held?.by === "keys" && event.target.closest?.(".cal-grip")) leave();
   });
 
   /* the dialog */
@@ -157,14 +179,25 @@
     event.preventDefault();
     ask(entryOf(grip));
   });
+  document.addEventListener("close", (event) => event.target.id === "move-dialog" && catchUp(), { capture: true });
 
-  /* after the server's answer: the eye and the keyboard go to the post; what is held is not redrawn */
-  const isInUse = (event) => event.target.id === "calendar-grid" && (press || held || $("move-dialog")?.open);
+  /* after the server's answer: the eye and the keyboard go to the post */
   document.addEventListener("htmx:beforeRequest", (event) => {
-    if (isInUse(event)) event.preventDefault();
+    if (event.target.id !== "calendar-grid" || !isInUse()) return;
+    stale = true;
+    event.preventDefault();
   });
   document.addEventListener("htmx:beforeSwap", (event) => {
-    if (isInUse(event)) event.detail.shouldSwap = false; // it was asked for before
+    if (event.target.id === "calendar" && event.detail.shouldSwap) stale = false; // all of it is drawn anew
+    if (event.target.id !== "calendar-grid" || !isInUse()) return;
+    stale = true;
+    event.detail.shouldSwap = false; // it was asked for before
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.target.id !== "move-form" || event.detail.successful) return;
+    say("Not moved.");
+    $("move-dialog").close(); // what went wrong is said behind it
+    catchUp();
   });
   const ownZone = () => {
     const link = document.querySelector("[data-own-zone]");
@@ -177,9 +210,8 @@
   document.addEventListener("htmx:afterSettle", (event) => {
     if (event.target.id !== "calendar" && event.detail.elt?.id !== "calendar") return;
     ownZone();
-    const moved = document.querySelector("[data-moved]");
-    const grip = moved && $(`grip-${moved.dataset.moved}`);
-    if (grip) grip.focus();
+    const moved = document.querySelector("[data-moved]")?.dataset.moved ?? event.detail.requestConfig?.parameters.post;
+    $(`grip-${moved}`)?.focus();
   });
   ownZone();
 })();

@@ -144,6 +144,8 @@ def test_a_move_is_audited_and_can_be_undone_as_it_was(bot: Bot, alice: Client) 
     post = scheduled(bot, warsaw(2026, 3, 27, 9), schedule=schedule)
     seen = post.slot_utc.isoformat()  # type: ignore[union-attr]  # it is scheduled
     alice.post(address(bot, "move/"), {"post": post.pk, "seen": seen, "at": "2026-03-28T11:00", "zone": "UTC"})
+    head: Any = {"HX-Request": "true", "HX-Target": "bot-head"}  # another part of the page, drawn anew meanwhile
+    assert alice.get(address(bot), headers=head).context["moved"] is None
     moved = alice.get(address(bot)).context["moved"]
     assert moved["words"] == "Sat 28 Mar, 12:00 (Europe/Warsaw)"
     entry = AuditEntry.objects.get(action="post.schedule")

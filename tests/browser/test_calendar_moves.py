@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
@@ -36,7 +37,19 @@ def _made() -> tuple[Bot, Post, datetime]:
     at = datetime.combine(monday + timedelta(days=1), time(9), UTC)
     bot = make_bot(name="Writer")
     make_schedule(bot, cron="0 17 * * *", quiet_from=time(22), quiet_until=time(6))
+    make_post(bot, "approved", "Without a time")
     return bot, make_post(bot, "scheduled", "Bread at nine", slot_utc=at), at
+
+
+def _leave_and_catch_up(page: Page, held: str) -> None:
+    """What happens while a post is held is drawn once it is let go of, without a move."""
+    page.locator(held).hover()
+    page.mouse.down()
+    page.mouse.move(5, 5)
+    page.evaluate("htmx.trigger('#calendar-grid', 'kilroy:post')")
+    with page.expect_response(lambda answer: answer.request.headers.get("hx-target") == "calendar-grid"):
+        page.keyboard.press("Escape")
+    page.mouse.up()
 
 
 def _drag(page: Page, source: str, target: str) -> None:
@@ -69,7 +82,9 @@ def test_a_post_is_dragged_moved_by_keys_and_put_back() -> None:
         _stands_at(page, post, at + timedelta(days=1, hours=2))
         page.get_by_role("button", name="Undo").click()
         expect(page.locator("#messages")).to_contain_text("Undone")
+        expect(page.locator(grip)).to_be_focused()
         _stands_at(page, post, at)
+        _leave_and_catch_up(page, f"{entry} time")
 
         page.goto(f"{address}/o/acme/bots/{bot.pk}/calendar/?view=month&on={at.date()}")
         page.locator(grip).focus()
@@ -79,6 +94,14 @@ def test_a_post_is_dragged_moved_by_keys_and_put_back() -> None:
         _stands_at(page, post, at + timedelta(days=2))
         expect(page.locator(grip)).to_be_focused()
 
+        page.route("**/calendar/move/", lambda route: route.fulfill(status=500, body="No."))
+        page.keyboard.press("Enter")
+        page.locator("#move-at").press("Enter")
+        expect(page.locator("#toasts")).to_contain_text("answered with an error (500)")
+        expect(page.locator("#move-dialog")).to_be_hidden()
+        page.unroute("**/calendar/move/")
+        page.locator(grip).focus()
+
         page.keyboard.press("Enter")  # the dialog
         expect(page.locator("#move-at")).to_be_focused()
         assert violations(page) == []
@@ -86,3 +109,9 @@ def test_a_post_is_dragged_moved_by_keys_and_put_back() -> None:
         page.keyboard.press("Enter")
         expect(page.locator("#messages")).to_contain_text("quiet hours")
         _stands_at(page, post, at + timedelta(days=2))
+
+        page.goto(f"{address}/o/acme/bots/{bot.pk}/calendar/?zone=Pacific/Kiritimati")
+        page.locator(".cal-tray .cal-grip").press("Enter")
+        hour = datetime.now(ZoneInfo("Pacific/Kiritimati")).replace(minute=0, second=0, microsecond=0, tzinfo=None)
+        offered = datetime.fromisoformat(page.locator("#move-at").input_value())
+        assert hour <= offered <= hour + timedelta(hours=1)
