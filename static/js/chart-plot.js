@@ -17,6 +17,7 @@
     return `rgb(${r} ${g} ${b} / ${alpha})`;
   };
 
+  const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
   const tick = (value) => (value !== 0 && Math.abs(value) < 0.001 ? value.toExponential() : String(+value.toFixed(3))).replaceAll("-", "−");
 
   class Chart {
@@ -26,11 +27,13 @@
       this.spec = SPECS[figure.dataset.chart];
       this.plotBox = figure.querySelector(".chart__plot");
       this.empty = figure.querySelector(".chart__empty");
+      this.nothing = this.empty.textContent;
       this.tableBox = figure.querySelector(".chart__table");
       this.toggle = figure.querySelector("[data-chart-table]");
       this.status = figure.querySelector("[data-chart-status]");
       this.keys = this.legend(figure.querySelector(".chart__legend"));
       this.data = [[]];
+      this.shown = [];
       this.shape = ""; // which lines the plot has been built for
       this.toggle?.addEventListener("click", () => this.showTable(this.tableBox.hidden));
       new ResizeObserver(() => this.resize()).observe(this.plotBox);
@@ -120,7 +123,7 @@
 
     /* Dots help while there are few points to see, and clutter afterwards. */
     fewPoints(plot, index) {
-      const shown = plot.data[index].reduce((n, value, at) => (value === null ? n : [...n, at]), []);
+      const shown = [...plot.data[index].keys()].filter((at) => plot.data[index][at] !== null);
       return shown.length <= 30 ? shown : [];
     }
 
@@ -208,6 +211,7 @@
       this.shown = columns;
       const shape = columns.map(({ run: of, metric, style }) => `${of?.id} ${metric} ${style?.tone}`).join() + Boolean(this.marks.length);
       this.empty.hidden = xs.length > 0;
+      this.empty.textContent = this.store.view ? "No values in this stretch." : this.nothing;
       if (!xs.length || shape !== this.shape) {
         this.plot?.destroy();
         this.plot = undefined;
@@ -224,7 +228,7 @@
     values(index) {
       for (const { key, value, line } of this.keys) {
         const map = this.run?.metrics[line.metric];
-        const column = this.shown?.findIndex((each) => each.line === line && !each.edge && !each.style);
+        const column = this.shown.findIndex((each) => each.line === line && !each.edge && !each.style);
         const under = index === null || index === undefined ? null : this.data[column + 1]?.[index];
         value.textContent = number(under ?? lastOf(map));
         if (line.optional) key.hidden = !map?.size;
@@ -234,13 +238,13 @@
     describe() {
       const parts = this.spec.series.flatMap((line) => {
         const map = this.run?.metrics[line.metric];
-        if (!map?.size) return line.optional ? [] : [`${line.label}: no value yet`];
+        if (!map?.size) return line.optional ? [] : [`${line.label}: no value ${this.store.view ? "in this stretch" : "yet"}`];
         const first = map.get(Math.min(...map.keys()));
-        return [`${line.label}: ${map.size} points, from ${number(first)} to ${number(lastOf(map))}`];
+        return [`${line.label}: ${counted(map.size, "point")}, from ${number(first)} to ${number(lastOf(map))}`];
       });
       const beside = this.store.beside().map(({ run }) => run.label);
       if (beside.length) parts.push(`Beside it: ${beside.join(", ")}`);
-      if (this.marks.length) parts.push(`${this.marks.length} model versions marked`);
+      if (this.marks.length) parts.push(`${counted(this.marks.length, "model version")} marked`);
       this.plotBox.setAttribute("aria-label", `${parts.join(". ")}. A table with the numbers is behind the button “Table”.`);
     }
 

@@ -9,6 +9,7 @@
   const range = tools.querySelector("[data-zoom-range]");
   const slider = tools.querySelector("[data-smooth]");
   const keys = tools.querySelector("[data-run-keys]");
+  const boxes = [...tools.querySelectorAll("[type=checkbox][name=run]")]; // none where the page itself says which runs
   tools.querySelector("[data-needs-scripts]").classList.remove("held");
 
   let whole = [0, 0]; // all that was measured, from before zooming
@@ -16,7 +17,7 @@
   const zooms = {
     in: ([first, last]) => [Math.round(first + (last - first) / 4), Math.round(last - (last - first) / 4)],
     out: ([first, last]) => [Math.round(first - (last - first) / 2), Math.round(last + (last - first) / 2)],
-    earlier: ([first, last]) => [first, last].map((step) => step - Math.min(Math.round((last - first) / 2), first - whole[0])),
+    earlier: ([first, last]) => [first, last].map((step) => step - Math.max(0, Math.min(Math.round((last - first) / 2), first - whole[0]))),
     later: ([first, last]) => [first, last].map((step) => step + Math.max(0, Math.min(Math.round((last - first) / 2), whole[1] - last))),
     all: () => null,
   };
@@ -29,7 +30,7 @@
 
   const width = () => (Number(slider.value) ? 2 ** Number(slider.value) : 0);
   const said = () => (width() ? `mean over ${width()} ${unit}s` : "off");
-  const chosen = () => [...tools.querySelectorAll("[name=run]:checked")].map((box) => box.value);
+  const chosen = () => (boxes.length ? boxes.filter((box) => box.checked).map((box) => box.value) : store.chosen);
   let later;
   const change = () => {
     slider.setAttribute("aria-valuetext", said());
@@ -51,7 +52,7 @@
   store.changed = () => {
     if (!store.view) whole = store.extent();
     const [first, last] = store.view ?? whole;
-    range.textContent = store.view ? `${unit}s ${first}–${last}` : `all ${unit}s`;
+    window.Kilroy.say(range, store.view ? `${unit}s ${first}–${last}` : `all ${unit}s`);
     for (const button of tools.querySelectorAll("[data-zoom]")) {
       button.setAttribute("aria-disabled", String(!store.view && ["out", "earlier", "later", "all"].includes(button.dataset.zoom)));
     }

@@ -13,7 +13,7 @@
   const REDRAW_MS = 200;
   const SPEAK_MS = 6000;
   const RETRY_MS = 5000;
-  const SMOOTH_MS = 3000; // between two askings for smoothed numbers, which cannot be gone on with here
+  const SOON_MS = 3000; // between two askings for what cannot be gone on with here: smoothed numbers, a run that is not known
   const ROOM = 2000; // points that the server sends at most
   const LIVING = new Set(["queued", "running", "paused"]); // at most one run of a bot is in one of these
 
@@ -134,6 +134,8 @@
     const { runs: fresh } = await answer.json();
     runs.clear();
     fresh.forEach(addRun);
+    trouble?.remove();
+    trouble = undefined;
     loaded = fresh.reduce((sum, run) => sum + Object.values(run.metrics).reduce((n, points) => n + points.length, 0), 0);
     heard = 0;
     for (const message of missed) hear(message);
@@ -141,15 +143,19 @@
   };
   let loading;
   let again = false; // asked for something else meanwhile
+  let retry;
+  let trouble; // what was said of a failure, until it is over
   const reload = () => {
+    clearTimeout(retry);
     if (loading) {
       again = true;
       return loading;
     }
     loading = load()
       .catch(() => {
-        window.Kilroy?.toast("The charts' numbers could not be loaded. Trying again…");
-        setTimeout(reload, RETRY_MS);
+        trouble ??= window.Kilroy?.toast("The charts' numbers could not be loaded. Trying again…");
+        clearTimeout(retry);
+        retry = setTimeout(reload, RETRY_MS);
       })
       .finally(() => {
         loading = undefined;
@@ -165,7 +171,7 @@
     later ??= setTimeout(() => {
       later = undefined;
       reload();
-    }, SMOOTH_MS);
+    }, SOON_MS);
   };
 
   const hear = (message) => {
@@ -190,7 +196,7 @@
     if (runs.has(String(message.run))) {
       hear(message);
       redraw();
-    } else if (!wanted) reload(); // a run that began after the page was loaded
+    } else if (!wanted) reloadSoon(); // a run that began after the page was loaded
   });
   document.body.addEventListener("kilroy:reconnected", reload);
   document.addEventListener("kilroy:theme", () => charts.forEach((chart) => chart.rebuild()));

@@ -12,7 +12,7 @@
     const ticked = boxes().filter((box) => box.checked).length;
     all.checked = ticked > 0 && ticked === boxes().length;
     all.indeterminate = ticked > 0 && !all.checked;
-    told.textContent = ticked ? `${ticked} ticked` : "All on this page";
+    window.Kilroy.say(told, ticked ? `${ticked} ticked` : "All on this page");
   };
   all.closest("label").hidden = false;
   all.addEventListener("change", () => {

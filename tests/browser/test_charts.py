@@ -117,4 +117,12 @@ def test_a_person_zooms_smooths_and_lays_a_run_beside(watched: tuple[Page, Run, 
     expect(newest.locator("td").first).to_have_text("1.25")
     worker.join()
     assert violations(page) == []
+
+    address = page.url.split("/runs/")[0]
+    with asks(page, f"run={other.pk}"):
+        page.goto(f"{address}/runs/compare/?run={run.pk}&run={other.pk}")
+    page.get_by_label("Smoothing").focus()
+    with asks(page, "smooth=", f"run={other.pk}"):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator("[data-run-keys] li")).to_have_count(2)
     assert troubles == []
