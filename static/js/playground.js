@@ -19,9 +19,12 @@
     place.replaceChildren(...(prompt ? [begin, words] : [words]));
   };
 
-  const reload = (section) => {
+  // Until it is there: an error's answer is not drawn, and a broken connection has none.
+  const reload = async (section) => {
     const options = { target: section, select: "#answer", swap: "outerHTML" };
-    window.htmx.ajax("GET", section.dataset.page, options).then(() => follow());
+    await window.htmx.ajax("GET", section.dataset.page, options).catch(() => {});
+    if (section.isConnected) setTimeout(() => reload(section), AGAIN_MS);
+    else follow();
   };
 
   const follow = () => {
@@ -43,6 +46,7 @@
       setTimeout(() => reload(section), AGAIN_MS);
     });
     addEventListener("pagehide", () => source.close(), { once: true });
+    addEventListener("pageshow", (event) => event.persisted && section.isConnected && reload(section));
     count(section);
   };
 
