@@ -53,8 +53,12 @@ def save(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
     words = "Saved. It holds from the next reading on."
     if form.cleaned_data["rescore"]:
         done = reward_studio.rescore(bot)
-        words = f"Saved, and the rewards of {done.posts} posts are made anew."
-        words += f" {done.kept} have no value by this formula and stay as they were." if done.kept else ""
+        made = "reward of 1 post is" if done.posts == 1 else f"rewards of {done.posts} posts are"
+        words = f"Saved, and the {made} made anew."
+        if done.kept:
+            one = done.kept == 1
+            words += f" {done.kept} {'has' if one else 'have'} no value by this formula and "
+            words += "stays as it was." if one else "stay as they were."
     messages.success(request, words)
     return redirect("bots:reward-studio", request.organization.slug, bot.pk)
 

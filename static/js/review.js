@@ -13,10 +13,10 @@
     toggle.querySelector("[data-single-keys-state]").textContent = wanted ? "on" : "off";
   };
   toggle.classList.remove("held");
-  set(localStorage.getItem(STORED) !== "off");
+  set(window.Kilroy.stored(() => localStorage.getItem(STORED)) !== "off");
   toggle.addEventListener("click", () => {
     set(!on());
-    localStorage.setItem(STORED, on() ? "on" : "off");
+    window.Kilroy.stored(() => localStorage.setItem(STORED, on() ? "on" : "off"));
   });
 
   const press = (key) => {
@@ -40,7 +40,7 @@
     }
     if (!on() || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     // A key that is held down, or pressed before the next post is there, must not decide on a post that nobody saw.
-    if (event.repeat || !desk() || document.querySelector(".htmx-request")?.closest("#review")) return;
+    if (event.repeat || !desk() || desk().querySelector(".htmx-request")) return;
     if (typing(event.target) || event.target.closest?.("details.menu")) return;
     const key = KEYS[event.key] ?? event.key.toLowerCase();
     if (/^[a-z1-9]$/.test(key) && press(key)) event.preventDefault();

@@ -8,9 +8,7 @@
     const [bar, status] = [box.querySelector("progress"), box.querySelector("[role=status]")];
     const button = form.querySelector(".form__actions button");
     let told = -10;
-    const say = (words) => {
-      if (status.textContent !== words) status.textContent = words;
-    };
+    const say = (words) => window.Kilroy.say(status, words);
     box.hidden = false;
     button.disabled = true;
     say("Sending the file…");
@@ -55,6 +53,15 @@
     box.querySelectorAll("[hidden]").forEach((node) => (node.hidden = false));
     request.send(new FormData(form));
   };
+
+  // Back on a page that the browser kept: the file was taken, and another may be sent.
+  addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    for (const form of document.querySelectorAll("form[data-upload]")) {
+      form.querySelector(".form__actions button").disabled = false;
+      form.querySelector("[data-upload-progress]").hidden = true;
+    }
+  });
 
   document.addEventListener("submit", (event) => {
     if (!event.target.matches("form[data-upload]") || event.defaultPrevented) return;

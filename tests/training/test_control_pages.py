@@ -147,6 +147,7 @@ def test_the_models_page_shows_reports_and_trials(alice: Client, run: Run) -> No
     assert "On trial: v2 against v1" in html
     assert "<dt>mean reward against v1</dt><dd>not known yet</dd>" in html
     assert "v2, the newest, may itself have few scored posts or none when it takes over." in html
+    assert 'hx-trigger="kilroy:canary from:body" hx-select="#trial"' in html
     assert "Put it on trial" not in page(alice, run.bot, f"models/{other.pk}/")
     assert "9, and 30 of v1" in page(alice, run.bot, f"runs/{run.pk}/")
     Canary.objects.filter(pk=canary.pk).update(state="rolled_back", reason="It fished for likes.")
