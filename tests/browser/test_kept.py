@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
 
+from accounts import clock
 from accounts.tenancy import tenant
 from bots.models import Bot, Post
 from tests.browser.acting import elsewhere
@@ -109,6 +110,17 @@ def test_ticks_choices_and_the_focus_stay_while_parts_of_a_page_are_drawn_anew()
         elsewhere(ended)
         _told(page, "kilroy:canary", page.locator("#trial"))
         expect(page.locator("#trial")).to_be_empty()
+
+        def paused() -> None:
+            with tenant(organization):
+                Bot.objects.filter(pk=bot.pk).update(paused_at=clock.now())
+
+        page.goto(address)
+        page.locator("#kill-switch").focus()
+        elsewhere(paused)
+        _told(page, "kilroy:bot", page.locator("#kill-switch"))
+        expect(page.locator("#standing")).to_contain_text("Publishing is paused")
+        expect(page.locator("#kill-switch")).to_be_focused()
 
         page.goto(address + "runs/")
         page.locator("a[href*='/runs/']").filter(has_text="Fine").first.click()
