@@ -60,11 +60,13 @@ def _sentence(metrics: dict[str, float]) -> dict[str, str]:
     value, low, high = (metrics.get(name) for name in ("lift", "lift_low", "lift_high"))
     ours, theirs = (int(metrics.get(name, 0)) for name in ("learning_posts", "baseline_posts"))
     if value is None or low is None or high is None:
-        return {
-            "tone": "waiting",
-            "sentence": "Is it getting better? Not yet known: too few posts have a score, "
-            f"{ours} of its own and {theirs} of the frozen baseline.",
-        }
+        equal = int(metrics.get("equal_scores", 0))
+        why = (
+            f"all {equal} scores are equal, so there is nothing to learn from yet"
+            if equal
+            else f"too few posts have a score, {ours} of its own and {theirs} of the frozen baseline"
+        )
+        return {"tone": "waiting", "sentence": f"Is it getting better? Not yet known: {why}."}
     said = f"posts from the learning model score {_apart(value)} the frozen one; 95 % {signed(low)} to {signed(high)}"
     tone, word = ("better", "Yes") if low > 0 else ("worse", "No") if high < 0 else ("unknown", "Not yet known")
     fits = ", so 0 fits, too" if tone == "unknown" else ""

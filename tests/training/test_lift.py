@@ -28,6 +28,14 @@ def test_too_few_scored_posts_are_said_to_be_too_few(bot: Bot) -> None:
     )
 
 
+def test_scores_that_are_all_equal_are_said_to_be_equal(bot: Bot) -> None:
+    answer = after(bot, learning_posts=40, baseline_posts=40, equal_scores=80, reward_mean=0.0, baseline_mean=0.0)
+    assert (answer["tone"], answer["sentence"]) == (
+        "waiting",
+        "Is it getting better? Not yet known: all 80 scores are equal, so there is nothing to learn from yet.",
+    )
+
+
 @pytest.mark.parametrize(
     ("lift", "tone", "sentence"),
     [

@@ -28,7 +28,7 @@ def critic_round(given: RoundInput, algorithm: Algorithm, on_step: OnStep) -> Ro
     """A round of an actor-critic; proposals are plain samples."""
     now = begin(given, algorithm, on_step)
     judge = None
-    if now.may_learn():
+    if now.may_learn_from_scores():
         judge = _learn(now)
     output = finish(now)
     if judge is not None and output.model is not None:

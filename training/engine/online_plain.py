@@ -16,7 +16,7 @@ from training.engine.kl import pull_back
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.policy import PolicyTrainer, Step, published_sample
 from training.engine.rounds import Bench, RoundState
-from training.engine.scores import normalise_rewards
+from training.engine.scores import all_equal, normalise_rewards
 from training.engine.selection import choose_plain
 from training.engine.types import Arm, OnStep, Proposal, RoundInput, RoundOutput, Sample, ScoredPost, Speaker
 
@@ -71,9 +71,19 @@ class PlainRound:
 
     def may_learn(self) -> bool:
         """Whether the policy may move this round; says why where it may not."""
-        if self.given.hold:
-            self.decisions.append(f"No policy step: {self.given.hold}.")
-        return not self.given.hold
+        return self._unless(self.given.hold)
+
+    def may_learn_from_scores(self) -> bool:
+        """Whether the policy may move, and the scores tell it where to; says why where not. Equal ones are kept for a
+        round in which there is something to hold them against.
+        """
+        reason = rounds.equal_scores(len(self.rewards)) if all_equal(self.rewards) else ""
+        return self.may_learn() and self._unless(reason)
+
+    def _unless(self, reason: str) -> bool:
+        if reason:
+            self.decisions.append(f"No policy step: {reason}.")
+        return not reason
 
     def fresh(self) -> list[tuple[ScoredPost, float]]:
         """The learning arm's posts that no step was taken on yet, in order of publication, with their rewards."""

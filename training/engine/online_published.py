@@ -24,7 +24,7 @@ once, each with its logits over the whole vocabulary.
 def published_round(given: RoundInput, algorithm: Algorithm, on_step: OnStep) -> RoundOutput:
     """A round of an algorithm that learns from published posts: no reward model, no choice among candidates."""
     now = begin(given, algorithm, on_step)
-    if now.may_learn():
+    if now.may_learn_from_scores():
         learn = _learn_as_the_original if algorithm.recipe == "original" else _learn_carefully
         learn(now)
     return finish(now)

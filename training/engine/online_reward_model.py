@@ -22,7 +22,7 @@ from training.engine.policy import PolicyTrainer
 from training.engine.proposing import Proposer
 from training.engine.rollback import rollback
 from training.engine.rounds import Bench, RoundState
-from training.engine.scores import normalise_rewards
+from training.engine.scores import all_equal, normalise_rewards
 from training.engine.selection import Variety, spread_out
 from training.engine.types import OnStep, RoundInput, RoundOutput, Sample
 
@@ -169,6 +169,8 @@ def _may_learn(now: _Round) -> bool:
         reason = now.given.hold
     elif scored == 0 or scored < needed:
         reason = f"{scored} posts have a score, at least {max(1, needed)} are needed"
+    elif all_equal(now.rewards):
+        reason = rounds.equal_scores(scored)
     elif not now.check.passed:
         reason = (
             f"the reward model's last predictions were not borne out (rank correlation {now.check.correlation:.2f}, "

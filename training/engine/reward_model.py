@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from training.engine.scores import all_equal
+
 FloatArray = NDArray[np.float64]
 
 CHECK_WINDOW = 64
@@ -97,8 +99,8 @@ def fit(
 
 @dataclass(frozen=True)
 class Check:
-    """How predictions made before publication fared. Without enough of them `correlation` and `slope` are None and it
-    passes.
+    """How predictions made before publication fared. Without enough of them, or where either side is constant,
+    `correlation` and `slope` are None and it passes.
     """
 
     correlation: float | None
@@ -111,7 +113,7 @@ def check(predicted: Sequence[float], scored: Sequence[float]) -> Check:
     [0.5, 2].
     """
     forecasts, outcomes = np.asarray(predicted[-CHECK_WINDOW:]), np.asarray(scored[-CHECK_WINDOW:])
-    if len(forecasts) < CHECK_MINIMUM or forecasts.std() == 0.0:
+    if len(forecasts) < CHECK_MINIMUM or all_equal(forecasts) or all_equal(outcomes):
         return Check(None, None, True)
     correlation = rank_correlation(forecasts, outcomes)
     slope = float(np.cov(forecasts, outcomes)[0, 1] / forecasts.var(ddof=1))

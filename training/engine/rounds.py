@@ -18,6 +18,7 @@ from training.engine.features import FloatArray
 from training.engine.guards import Guard, TextIndex
 from training.engine.intervals import MIN_POSTS, lift_sequence, sequence_radius
 from training.engine.models.causal import CausalLanguageModel
+from training.engine.scores import all_equal
 from training.engine.selection import RECENT
 from training.engine.types import (
     HistoricPost,
@@ -140,7 +141,7 @@ class RoundState:
 def score_metrics(scored: Sequence[ScoredPost], rewards: FloatArray) -> dict[str, float]:
     """Figures of the two arms in standard units, of all scored posts of the latest post's lineage; `reward_recent` of
     the last 32 of the learning arm. `lift` has bounds that may be looked at after every post, from eight posts an arm
-    on.
+    on; `equal_scores` says of how many posts all scores are equal.
     """
     compared = [(p, float(r)) for p, r in zip(scored, rewards, strict=True) if p.lineage == scored[-1].lineage]
     arms = {arm: [reward for post, reward in compared if post.arm == arm] for arm in ("learning", "baseline")}
@@ -151,17 +152,26 @@ def score_metrics(scored: Sequence[ScoredPost], rewards: FloatArray) -> dict[str
         metrics["reward_sd"], metrics["reward_recent"] = float(np.std(learning)), float(np.mean(learning[-32:]))
     if baseline:
         metrics |= _mean_of("baseline", baseline)
+    if all_equal([reward for _, reward in compared]):
+        return metrics | {"equal_scores": len(compared)}
     when = [[float(p.published_order) for p, _ in compared if p.arm == arm] for arm in ("learning", "baseline")]
     if interval := lift_sequence(learning, baseline, when=(when[0], when[1])):
         metrics |= {"lift": interval.estimate, "lift_low": interval.low, "lift_high": interval.high}
     return metrics
 
 
+def equal_scores(count: int) -> str:
+    """Why the policy stays while no two of `count` scores differ (`scores.all_equal`), in words."""
+    return f"all {count} scores are equal, so there is nothing to learn from yet"
+
+
 def _mean_of(name: str, rewards: Sequence[float]) -> dict[str, float]:
-    """An arm's mean, with 95 % bounds that may be looked at after every post once they mean something."""
+    """An arm's mean, with 95 % bounds that may be looked at after every post once they mean something. Scores that are
+    all equal do not tell how much the next may differ.
+    """
     mean = float(np.mean(rewards))
     metrics = {f"{name}_mean": mean}
-    if len(rewards) >= MIN_POSTS:
+    if len(rewards) >= MIN_POSTS and not all_equal(rewards):
         radius = sequence_radius(float(np.std(rewards, ddof=1)), len(rewards), 0.05)
         metrics |= {f"{name}_low": mean - radius, f"{name}_high": mean + radius}
     return metrics

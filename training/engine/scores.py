@@ -12,22 +12,62 @@ FloatArray = NDArray[np.float64]
 
 _MAD_TO_DEVIATION = 1.4826  # median absolute deviation of a normal distribution, as a share of its standard deviation
 
+_LEAST_WITHOUT_HOURS = 0.1
+"""Standard units that remain at least once the hours are out: where they explain all, what remains is the shrinkage."""
 
-def robust_scale(values: ArrayLike, clip: float = 3.0) -> FloatArray:
-    """(values − median) / (1.4826 · MAD), clipped to ±`clip`; all equal gives zeros.
 
-    Falls back to the standard deviation when more than half of the values are equal but not all (the MAD is 0 then).
-    """
-    numbers = np.asarray(values, dtype=np.float64)
-    known = numbers[np.isfinite(numbers)]
+def robust_scale(values: ArrayLike, clip: float = 3.0, least: float = 0.0) -> FloatArray:
+    """(values − median) / `spread`, or / `least` where that is more, clipped to ±`clip`; all equal gives zeros."""
+    numbers, known = np.asarray(values, dtype=np.float64), _known(values)
     scaled = np.full(numbers.shape, np.nan)
     if known.size == 0:
         return scaled
-    centre = np.median(known)
-    spread = _MAD_TO_DEVIATION * np.median(np.abs(known - centre)) or known.std()
-    present = np.isfinite(numbers)
-    scaled[present] = np.clip((known - centre) / spread, -clip, clip) if spread > 0 else 0.0
+    width = max(spread(known, clip), least)
+    scaled[np.isfinite(numbers)] = np.clip((known - np.median(known)) / width, -clip, clip) if width > 0 else 0.0
     return scaled
+
+
+def spread(values: ArrayLike, clip: float = 3.0) -> float:
+    """1.4826 · MAD of the known values, the standard deviation of normal ones; 0 when all are equal.
+
+    Where more than half are equal the MAD is 0. Then it is the standard deviation, each value brought within `clip`
+    times the median distance of those that differ: beside zeros and ones, 1e6 is no measure.
+    """
+    known = _known(values)
+    if known.size == 0:
+        return 0.0
+    centre = np.median(known)
+    distances = np.abs(known - centre)
+    if not mostly_equal(known):
+        return float(_MAD_TO_DEVIATION * np.median(distances))
+    apart = distances[distances > _alike(known)]
+    if apart.size == 0:
+        return 0.0
+    farthest = clip * np.median(apart)
+    return float(np.clip(known, centre - farthest, centre + farthest).std())
+
+
+def mostly_equal(values: ArrayLike) -> bool:
+    """Whether more than half of the known values are the same, give or take what rounding makes."""
+    known = _known(values)
+    return known.size == 0 or bool(_MAD_TO_DEVIATION * np.median(np.abs(known - np.median(known))) <= _alike(known))
+
+
+def all_equal(values: ArrayLike) -> bool:
+    """Whether there is more than one known value, and they are all the same: there is nothing to learn from."""
+    return _known(values).size > 1 and spread(values) == 0
+
+
+def _known(values: ArrayLike) -> FloatArray:
+    numbers = np.asarray(values, dtype=np.float64)
+    return np.asarray(numbers[np.isfinite(numbers)])
+
+
+def _alike(known: FloatArray) -> float:
+    """How far apart values may lie and still be the same: a millionth of the usual one, and 1e-8 at least. Two readings
+    of one number of likes differ by as much when one is a few seconds older.
+    """
+    return float(max(1e-6 * np.median(np.abs(known)), 1e-8))
 
 
 def hour_effect(values: ArrayLike, hours: ArrayLike, shrinkage: float = 16.0) -> FloatArray:
@@ -48,11 +88,17 @@ def hour_effect(values: ArrayLike, hours: ArrayLike, shrinkage: float = 16.0) ->
 
 
 def normalise_rewards(rewards: ArrayLike, hours: ArrayLike, clip: float = 3.0) -> FloatArray:
-    """Rewards of a bot's posts in standard units: hour-of-week effect taken out, then robust scale, clipped."""
+    """Rewards of a bot's posts in standard units: hour-of-week effect taken out, then robust scale, clipped.
+
+    Where more than half are equal the hours stay in: among posts that all did alike, taking out an hour's effect would
+    put the hour in.
+    """
     numbers = np.asarray(rewards, dtype=np.float64)
     # Waves are fitted on clipped units, so that one viral post cannot pass for a good hour.
     units = robust_scale(numbers, clip)
-    return robust_scale(units - hour_effect(units, hours), clip)
+    if mostly_equal(numbers):
+        return units
+    return robust_scale(units - hour_effect(units, hours), clip, least=_LEAST_WITHOUT_HOURS)
 
 
 def window_scale(stream: Sequence[float], window: int = 1000) -> FloatArray:

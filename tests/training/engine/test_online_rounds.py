@@ -208,6 +208,25 @@ def test_a_policy_that_writes_nothing_takes_no_step(tmp_path, monkeypatch):
     assert len(output.proposals) == 8
 
 
+def test_equal_scores_are_said_to_teach_nothing(tmp_path):
+    posts = tuple(replace(post, reward=2.0) for post in scored_posts())
+    output = run_round(later_round(tmp_path, posts), ignore)
+    assert output.model is None
+    assert output.decisions[0] == ("No policy step: all 48 scores are equal, so there is nothing to learn from yet.")
+    assert output.metrics["equal_scores"] == 48
+    assert not {"lift", "reward_low", "baseline_low", "reward_model_correlation"} & output.metrics.keys()
+
+
+def test_one_viral_post_among_equal_ones_is_no_lift(tmp_path):
+    posts = tuple(replace(post, reward=10.0 if post.key == "3" else 2.0) for post in scored_posts())
+    output = run_round(later_round(tmp_path, posts), ignore)
+    metrics = output.metrics
+    assert "equal_scores" not in metrics
+    assert metrics["reward_mean"] == pytest.approx(3 / 36)
+    assert metrics["baseline_mean"] == 0
+    assert metrics["lift_low"] < 0 < metrics["lift"] < metrics["lift_high"]
+
+
 @pytest.mark.parametrize("history", [(), tuple(HistoricPost(post.text, 1.0) for post in writers.history())])
 def test_a_history_that_says_nothing_is_no_obstacle(tmp_path, history):
     output = run_round(later_round(tmp_path, scored_posts(1), history=history), ignore)

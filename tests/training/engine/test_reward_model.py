@@ -81,6 +81,13 @@ def test_the_check_passes_while_it_has_too_little_to_go_by():
     assert (verdict.correlation, verdict.slope, verdict.passed) == (None, None, True)
 
 
+def test_the_check_judges_nothing_by_scores_or_predictions_that_are_all_equal():
+    varied = list(np.linspace(-1, 1, 64))
+    for equal in ([0.0] * 64, [0.1] * 64):  # the mean of the latter is not quite 0.1
+        for verdict in (check(varied, equal), check(equal, varied)):
+            assert (verdict.correlation, verdict.slope, verdict.passed) == (None, None, True)
+
+
 @pytest.mark.parametrize(("factor", "passed"), [(1.0, True), (0.6, True), (0.4, False), (2.1, False), (-1.0, False)])
 def test_the_check_wants_a_slope_near_one(factor, passed):
     predicted = np.linspace(-1, 1, 64)

@@ -39,6 +39,28 @@ def test_mostly_equal_scores_fall_back_to_the_standard_deviation():
     assert_allclose(scores.robust_scale([0, 0, 0, 4]), [0, 0, 0, 4 / np.sqrt(3)])
 
 
+def test_among_mostly_equal_scores_one_extreme_does_not_hide_the_rest():
+    # Those that differ from the median 0 lie 1 from it, so 1e6 counts as 3: mean 3.3/9.1, mean square 3.9/9.1.
+    scaled = scores.robust_scale([0] * 60 + [1] * 30 + [1e6])
+    assert_allclose(scaled[:60], 0)
+    assert_allclose(scaled[60:90], 1 / np.sqrt(39 / 91 - (33 / 91) ** 2))
+    assert scaled[90] == 3
+
+
+@pytest.mark.parametrize("apart", [7.5e-9, 1e-7])
+def test_what_rounding_makes_is_no_difference(apart):
+    near = [1.3, 1.3 + apart] * 40
+    assert_allclose(scores.robust_scale(near), np.zeros(80))
+    assert_allclose(scores.normalise_rewards(near, np.arange(80) * 7 % 168), np.zeros(80))
+    assert scores.all_equal(near)
+
+
+def test_small_differences_of_small_scores_count():
+    rates = np.array([1, 2, 3, 4, 100])
+    assert_allclose(scores.robust_scale(rates * 1e-6), scores.robust_scale(rates))
+    assert not scores.all_equal(rates * 1e-6)
+
+
 def test_a_full_week_of_a_daily_wave_is_recovered_up_to_the_shrinkage():
     hours = np.arange(168)
     wave = np.cos(2 * np.pi * hours / 24)
@@ -78,6 +100,25 @@ def test_few_posts_move_the_hours_little_and_more_posts_more():
 @pytest.mark.parametrize("rewards", [[5.0], [5.0] * 30])
 def test_one_score_or_equal_scores_are_normalised_to_nothing(rewards):
     assert_allclose(scores.normalise_rewards(rewards, np.arange(len(rewards)) * 7 % 168), np.zeros(len(rewards)))
+
+
+@pytest.mark.parametrize("usual", [0.0, np.log(2) - np.log(812)])
+def test_equal_posts_stay_equal_whatever_their_hour_when_one_goes_viral(usual):
+    hours = np.random.default_rng(3).integers(0, 168, 100)
+    normalised = scores.normalise_rewards([usual] * 99 + [usual + 10], hours)
+    assert_allclose(normalised, [0.0] * 99 + [3.0], atol=1e-12)
+
+
+def test_mostly_posts_without_likes_tell_nothing_of_their_hours():
+    hours = np.random.default_rng(4).integers(0, 168, 200)
+    normalised = scores.normalise_rewards([0.0] * 190 + [np.log(2)] * 10, hours)
+    assert_allclose(normalised, [0.0] * 190 + [3.0] * 10)
+
+
+def test_scores_that_the_hour_explains_wholly_hardly_differ_without_it():
+    # 500 pairs: 16 / (16 + 8 · 500) of the units ±1/1.4826 remains, and a tenth of a unit is what they are divided by.
+    normalised = scores.normalise_rewards([1.0, -1.0] * 500, [0, 84] * 500)
+    assert_allclose(normalised[:2], np.array([10, -10]) * 16 / 4016 / 1.4826, rtol=1e-9)
 
 
 def test_one_viral_post_is_clipped_and_leaves_the_others_where_they_were():
