@@ -158,8 +158,10 @@ def rewarded_count(bot: Bot) -> int:
 
 
 def spoken_texts(bot: Bot) -> tuple[str, ...]:
-    """Everything the bot has published or is about to, oldest first: what a new post must not repeat."""
-    states = [*UPCOMING, PostState.PUBLISHED, PostState.UNKNOWN, PostState.NEEDS_HUMAN]
+    """Everything the bot has published, also what was taken down since, or is about to, oldest first: what a new post
+    must not repeat.
+    """
+    states = [*UPCOMING, PostState.PUBLISHED, PostState.UNKNOWN, PostState.NEEDS_HUMAN, PostState.DELETED]
     return tuple(Post.objects.filter(bot=bot, state__in=states).order_by("created_at").values_list("text", flat=True))
 
 

@@ -46,6 +46,13 @@ def test_neither_peoples_own_posts_nor_other_bots_nor_pictures_teach(bot: Bot) -
     assert history.decisions(bot) == ()
 
 
+def test_what_was_taken_down_was_said_and_what_was_declined_was_not(bot: Bot) -> None:
+    """The latter a round's guard is told as a decision."""
+    for state in ("published", "deleted", "scheduled", "declined", "blocked", "cancelled"):
+        make_post(bot, state, state, arm="learning")
+    assert history.spoken_texts(bot) == ("published", "deleted", "scheduled")
+
+
 def test_a_round_is_told_them(run: Run, engine: FakeEngine, bot: Bot) -> None:
     make_decision(make_post(bot, "published", "A good one", arm="learning"))
     advance_run(run.pk, engine)

@@ -115,7 +115,7 @@ OBJECTIONS = {
     "too_short": "too short",
     "too_long": "too long",
     "cut_off": "cut off in the middle",
-    "repeated": "too like a post the bot has published",
+    "repeated": "too like a post that was published or declined",
     "memorised": "copied from a past post",
 }
 """Why a text may not be published, as people are told."""
@@ -123,8 +123,9 @@ OBJECTIONS = {
 
 @dataclass(frozen=True)
 class Guard:
-    """The rules for one batch. `training` is what the model learned from, `published` what the bot has said already,
-    `batch` what was chosen since. Lengths are in characters; `limit` is the platform's, counted its own way.
+    """The rules for one batch. `training` is what the model learned from, `published` what the bot has said already
+    and what people declined, `batch` what was chosen since. Lengths are in characters; `limit` is the platform's,
+    counted its own way.
     """
 
     training: TextIndex
@@ -147,7 +148,7 @@ class Guard:
         return "memorised" if is_memorised(text, self.training) else ""
 
     def repeats(self, text: str) -> bool:
-        """Whether one text that was published or chosen holds more than half of the text's word trigrams."""
+        """Whether one text that was published, declined or chosen holds more than half of the text's word trigrams."""
         return max(self.published.containment(text), self.batch.containment(text)) > MAX_CONTAINMENT
 
     def accept(self, text: str) -> None:

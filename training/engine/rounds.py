@@ -89,9 +89,11 @@ def training_index(history: Sequence[HistoricPost]) -> TextIndex:
 
 
 def guard_for(round: RoundInput, training: TextIndex) -> Guard:
-    """The guard of a round, told of everything the bot has said."""
+    """The guard of a round, told of everything the bot has said, and of what people would not have it say."""
     config = round.config
-    return Guard(training, TextIndex(round.published_texts), config.min_length, config.max_length, round.limit)
+    declined = (each.text for each in round.decisions if each.verdict == "declined")
+    said = TextIndex([*round.published_texts, *declined])
+    return Guard(training, said, config.min_length, config.max_length, round.limit)
 
 
 def sampling(config: OnlineConfig, seed: int) -> SamplingParams:

@@ -168,7 +168,7 @@ def test_a_screening_shows_every_reason_with_an_example_and_says_so():
     assert list(screening.report()) == list(OBJECTIONS)
     assert screening.sentence() == (
         "6 of 7 candidates were held back: 1 too short, 1 too long, 1 cut off in the middle, "
-        "1 too like a post the bot has published, 2 copied from a past post."
+        "1 too like a post that was published or declined, 2 copied from a past post."
     )
 
 

@@ -9,7 +9,7 @@ from tests.training.engine import writers
 from training.engine import online_reward_model, policy, rounds
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.online import run_round
-from training.engine.types import HistoricPost, LengthLimit, ScoredPost
+from training.engine.types import Decision, HistoricPost, LengthLimit, ScoredPost
 
 METRICS = {
     "reward_mean", "reward_sd", "baseline_mean", "lift", "lift_low", "lift_high", "kl", "beta", "entropy", "distinct_2",
@@ -156,6 +156,14 @@ def test_what_the_guards_held_back_is_reported_with_examples(tmp_path):
     assert guards["cut_off"]["candidates"] > 0
     assert guards["cut_off"]["example"]
     assert any(decision.endswith(" cut off in the middle.") or "cut off" in decision for decision in output.decisions)
+
+
+def test_what_people_declined_is_not_proposed_again(tmp_path):
+    proposed = [proposal.text for proposal in run_round(later_round(tmp_path), ignore).proposals]
+    declined = tuple(Decision(text, "declined") for text in proposed)
+    again = run_round(later_round(tmp_path, decisions=declined), ignore)
+    assert len(again.proposals) == 8
+    assert not set(proposed) & {proposal.text for proposal in again.proposals}
 
 
 def test_the_platforms_limit_holds_for_every_arm(tmp_path):
