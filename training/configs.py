@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from django.core.exceptions import ValidationError
 
 from training.engine.types import ALGORITHM_LABELS, CONDITIONS, FinetuneConfig, OnlineConfig, SamplingParams
-from training.settings_schema import LARGEST, Setting, described
+from training.settings_schema import EXTRAS, LARGEST, Setting, described
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,42 @@ def finetune(values: Mapping[str, Any]) -> FinetuneConfig:
     return config
 
 
-def online(values: Mapping[str, Any]) -> OnlineRunConfig:
-    """Raises ValidationError naming the setting that is unknown, of the wrong type or out of range."""
-    config = OnlineRunConfig(**_checked(OnlineRunConfig, values))
+def online(values: Mapping[str, Any], longest: int | None = None) -> OnlineRunConfig:
+    """`max_length` becomes `longest`, what the bot's platform takes, where it is more. Raises ValidationError naming
+    the setting that is unknown, of the wrong type or out of range.
+    """
+    config = OnlineRunConfig(**check_online(values))
+    where = ""
+    if longest is not None and config.max_length > longest:
+        config, where = replace(config, max_length=longest), f", which is {longest} at most on this bot's platform"
     if config.min_length > config.max_length:
-        raise ValidationError({"config": "“min_length” must not be larger than “max_length”."})
+        raise ValidationError({"config": f"“min_length” must not be larger than “max_length”{where}."})
     return config
+
+
+def new_online(values: Mapping[str, Any], longest: int) -> OnlineRunConfig:
+    """As `online`, for a run that is to begin: also raises for an extra number that nothing reads. A run that began
+    before a name was given up keeps it.
+    """
+    config = online(values, longest)
+    for name in config.extra:
+        if name not in EXTRAS:
+            raise ValidationError(
+                {"config": f"There is no extra number “{name}”.{_meant(name, EXTRAS)} Known are: {', '.join(EXTRAS)}."}
+            )
+    return config
+
+
+def check_online(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Some settings of online training, each by itself. Raises ValidationError naming the one that is unknown, of the
+    wrong type or out of range.
+    """
+    return _checked(OnlineRunConfig, values)
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean “{close[0]}”?" if close else ""
 
 
 def sampling(values: Mapping[str, Any]) -> SamplingParams:
@@ -70,9 +100,7 @@ def _checked(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     checked = {}
     for name, value in values.items():
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean “{close[0]}”?" if close else ""
-            raise ValidationError({"config": f"There is no setting “{name}”.{hint}"})
+            raise ValidationError({"config": f"There is no setting “{name}”.{_meant(name, known)}"})
         checked[name] = _value(name, value, known[name].type, known[name].setting)
     return checked
 

@@ -273,6 +273,21 @@ SETTINGS: dict[str, Setting] = {
 }  # fmt: skip
 
 
+USUAL_RATE = frozenset({"reward_model_rloo", "grpo", "best_of_n"})
+"""Algorithms that go by `learning_rate` alone, or that learn nothing."""
+
+EXTRAS: dict[str, str] = {
+    "seed": "What rounds are drawn by, so that a run can be repeated; each run has its own otherwise.",
+    "departure_weight": "Price of leaving the fine-tuned model, for reinforce, actor_critic and bespo; usually 10.",
+    "entropy_weight": "Price of a change of entropy, for the same; usually 1.",
+} | {
+    f"{name}_learning_rate": f"Learning rate of {name}, in place of its usual one."
+    for name in ALGORITHM_LABELS
+    if name not in USUAL_RATE
+}
+"""Every number that `extra` may hold, with what it is for."""
+
+
 @dataclass(frozen=True)
 class Preset:
     """Named values to start from; what a person sets beside them wins."""
@@ -353,5 +368,6 @@ def _property(each: Described) -> dict[str, Any]:
     if setting.choices:
         answer["enum"] = [value for value, _ in setting.choices]
     if answer["type"] == "object":
-        answer["additionalProperties"] = {"type": "number"}
+        answer["additionalProperties"] = False
+        answer["properties"] = {name: {"type": "number", "description": told} for name, told in EXTRAS.items()}
     return answer

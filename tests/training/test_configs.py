@@ -11,9 +11,10 @@ from bots.models import Bot
 from tests.factories import make_run
 from training import configs, settings_forms
 from training.configs import OnlineRunConfig
+from training.engine.algorithms import ALGORITHMS
 from training.engine.types import ALGORITHM_LABELS, FinetuneConfig, SamplingParams
 from training.models import Dataset
-from training.settings_schema import LARGEST, ONLINE_PRESETS, SETTINGS, described, json_schema, shown
+from training.settings_schema import EXTRAS, LARGEST, ONLINE_PRESETS, SETTINGS, described, json_schema, shown
 
 KINDS = [FinetuneConfig, OnlineRunConfig, SamplingParams]
 
@@ -54,9 +55,30 @@ def test_the_schema_says_what_validation_does() -> None:
     assert schema["properties"]["algorithm"]["enum"] == list(ALGORITHM_LABELS)
     assert schema["properties"]["extra"] == schema["properties"]["extra"] | {
         "type": "object",
-        "additionalProperties": {"type": "number"},
+        "additionalProperties": False,
     }
+    assert set(schema["properties"]["extra"]["properties"]) == set(EXTRAS)
+    assert schema["properties"]["extra"]["properties"]["seed"] == {"type": "number", "description": EXTRAS["seed"]}
     assert schema["additionalProperties"] is False
+
+
+def test_extra_numbers_are_those_that_a_round_reads() -> None:
+    own_rate = {name for name, each in ALGORITHMS.items() if each.learns_from in ("published", "critic", "decisions")}
+    rates = {f"{name}_learning_rate" for name in own_rate}
+    assert set(EXTRAS) == {"seed", "departure_weight", "entropy_weight"} | rates
+
+
+def test_an_extra_number_that_nothing_reads_is_refused_where_a_run_begins() -> None:
+    with pytest.raises(ValidationError) as error:
+        configs.new_online({"extra": {"departur_weight": 1}}, 280)
+    assert " ".join(error.value.messages) == (
+        "There is no extra number “departur_weight”. Did you mean “departure_weight”? Known are: seed, "
+        "departure_weight, entropy_weight, dpo_learning_rate, kto_learning_rate, ppo_learning_rate, "
+        "reinforce_learning_rate, actor_critic_learning_rate, bespo_learning_rate."
+    )
+    assert configs.online({"extra": {"departur_weight": 1}}).extra == {"departur_weight": 1}  # one that began before
+    extra = dict.fromkeys(EXTRAS, 1)
+    assert configs.new_online({"extra": extra}, 280).extra == extra
 
 
 def test_a_number_is_shown_as_people_write_it() -> None:

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from accounts import audit
 from accounts.models import AuditEntry
 from bots.models import Bot
-from tests.factories import make_run, make_version
+from tests.factories import World, make_bot, make_connection, make_run, make_version
 from tests.training.fake_engine import FakeEngine
 from tests.training.test_rounds import publish, upcoming
 from training.models import ModelVersion, Round, Run
@@ -61,6 +61,7 @@ def test_a_change_leaves_a_line_with_what_was_before(run: Run) -> None:
         ({"temperature": 0.5}, "“temperature” is fixed from the first round on"),
         ({"min_length": 200, "max_length": 100}, "must not be larger"),
         ({"min_length": 500}, "must not be larger"),
+        ({"min_length": 300, "max_length": 500}, "which is 280 at most on this bot's platform"),
         ([1], "object of names and values"),
     ],
 )
@@ -76,6 +77,14 @@ def test_what_cannot_be_changed_is_refused_and_nothing_is(run: Run, changes: Any
 
 def test_a_fixed_setting_may_be_sent_as_it_is(run: Run) -> None:
     assert reconfigure(run.pk, {"temperature": 1.0, "queue_ahead": 5}).config["queue_ahead"] == 5
+
+
+def test_a_change_is_held_against_the_runs_own_settings(acme: World) -> None:
+    mastodon = make_bot(make_connection("mastodon", may_learn=True))
+    run = runs.start_online(mastodon, make_version(mastodon), {"max_length": 500})
+    assert reconfigure(run.pk, {"min_length": 300}).config["min_length"] == 300
+    with pytest.raises(ValidationError, match="must not be larger"):
+        reconfigure(run.pk, {"max_length": 290})
 
 
 def test_posts_do_not_become_longer_than_the_platform_takes(run: Run) -> None:

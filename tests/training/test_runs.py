@@ -14,6 +14,7 @@ from tests.factories import World, make_bot, make_dataset, make_run, make_versio
 from training.engine.types import ALGORITHM_LABELS
 from training.models import Dataset, Run
 from training.services import runs
+from training.settings_schema import EXTRAS
 
 
 def refusal(error: pytest.ExceptionInfo[ValidationError]) -> str:
@@ -115,7 +116,18 @@ def test_a_wrong_setting_of_fine_tuning_is_named(bot: Bot, dataset: Dataset, con
         ({"algorithm": "magic"}, f"There is no algorithm “magic”. Known are: {', '.join(ALGORITHM_LABELS)}."),
         ({"extra": 5}, "“extra” must be an object whose values are numbers."),
         ({"extra": {"seed": "one"}}, "“extra” must be an object whose values are numbers."),
+        (
+            {"extra": {"departur_weight": 1}},
+            (
+                "There is no extra number “departur_weight”. Did you mean “departure_weight”? "
+                f"Known are: {', '.join(EXTRAS)}."
+            ),
+        ),
         ({"min_length": 90, "max_length": 80}, "“min_length” must not be larger than “max_length”."),
+        (
+            {"min_length": 300, "max_length": 500},
+            "“min_length” must not be larger than “max_length”, which is 280 at most on this bot's platform.",
+        ),
     ],
 )
 def test_a_wrong_setting_of_online_learning_is_named_before_anything_starts(

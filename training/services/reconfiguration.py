@@ -56,16 +56,14 @@ def reconfigure(run_id: UUID | str, changes: Mapping[str, Any]) -> Run:
 
 
 def _merged(run: Run, changes: Mapping[str, Any]) -> dict[str, Any]:
-    configs.online(changes)  # its words are about what was sent, not about what has long been there
+    configs.check_online(changes)  # its words are about what was sent, not about what has long been there
     live_names = {each.name for each in described(configs.OnlineRunConfig) if each.setting.live}
     fixed = [name for name, value in changes.items() if name not in live_names and value != run.config.get(name)]
     if fixed:
         raise ValidationError(
             {"config": f"“{fixed[0]}” is fixed from the first round on: start a new run to change it."}
         )
-    full = configs.as_json(configs.online(run.config | dict(changes)))
-    full["max_length"] = min(full["max_length"], run.bot.connection.capabilities.max_length)
-    return full
+    return configs.as_json(configs.online(run.config | dict(changes), run.bot.connection.capabilities.max_length))
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def start_finetune(
     full = configs.as_json(configs.finetune(config or {}))
     if then_online is not None:
         check_reactions(bot)
-        then_online = configs.as_json(configs.online(then_online))
+        then_online = _online(bot, then_online)
     return _start(Run(bot=bot, kind=Run.Kind.OFFLINE, config=full, then_online=then_online), weights)
 
 
@@ -92,9 +92,12 @@ def start_online(bot: Bot, start_version: ModelVersion, config: dict[str, Any] |
     if start_version.bot_id != bot.pk:
         raise ValidationError({"start_version": "Choose a model version of this bot."})
     check_reactions(bot)
-    full = configs.as_json(configs.online(config or {}))
-    full["max_length"] = min(full["max_length"], bot.connection.capabilities.max_length)
+    full = _online(bot, config or {})
     return _start(Run(bot=bot, kind=Run.Kind.ONLINE, start_version=start_version, config=full), {})
+
+
+def _online(bot: Bot, config: Mapping[str, Any]) -> dict[str, Any]:
+    return configs.as_json(configs.new_online(config, bot.connection.capabilities.max_length))
 
 
 def check_reactions(bot: Bot) -> None:
