@@ -19,7 +19,7 @@ from django.db.models import QuerySet
 
 from accounts import clock
 from bots.models import Bot, ScoreObservation
-from bots.scoring import EXPOSURES, PRIOR, Curve
+from bots.scoring import EXPOSURES, PRIOR, Curve, is_ratio
 from faces.models import Connection
 
 SPREAD = 0.3
@@ -86,7 +86,7 @@ def _weight(count: int) -> float:
 
 def reactions(metrics: Mapping[str, int]) -> int:
     """All reactions of a reading together; how often a post was seen is none, and a ratio is no number of them."""
-    return sum(count for name, count in metrics.items() if name not in EXPOSURES and not name.endswith("_ratio"))
+    return sum(count for name, count in metrics.items() if name not in EXPOSURES and not is_ratio(name))
 
 
 def noise(metrics: Mapping[str, int], share: float) -> float:

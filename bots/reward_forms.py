@@ -109,7 +109,7 @@ def _plain(value: Any) -> Any:
 
 
 def _counts_reactions(name: str) -> bool:
-    return name not in scoring.EXPOSURES and not name.endswith("_ratio")
+    return name not in scoring.EXPOSURES and not scoring.is_ratio(name)
 
 
 def _weight(name: str) -> forms.FloatField:

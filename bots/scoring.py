@@ -2,7 +2,8 @@
 
 A formula is written by a person ("log1p(likes + 2 * comments) - log(followers)"), so it is parsed, never evaluated by
 Python itself: numbers, the names below, + - * / ** and a handful of functions. Counts enter divided by F(age), the
-share of all reactions that a post of that age has usually had, so that a young post is not taken for a bad one.
+share of all reactions that a post of that age has usually had, so that a young post is not taken for a bad one; ratios
+enter as they are.
 
 What the platform did not give is missing and never 0; `first(impressions, followers)` is the first of its values that
 is known. `followers` are X's and others' followers, Discord's `members` or Reddit's `subscribers`: three names for the
@@ -27,6 +28,11 @@ EXPOSURES = (*FOLLOWING, "impressions")
 NAMES = ("likes", "comments", "shares", *EXPOSURES, "age_hours", "toxicity")
 NAMES_HELP = "likes, comments, shares, impressions, followers (members, subscribers), age_hours, toxicity"
 TRIED_TOXICITIES = (0.2, 0.8, 0.95, 1.0)
+
+
+def is_ratio(metric: str) -> bool:
+    """Whether a metric is a ratio (Reddit's `upvote_ratio`, in per cent): no count, and as large at every age."""
+    return metric.endswith("_ratio")
 
 
 class FormulaError(ValueError):
@@ -111,11 +117,11 @@ def evaluate(
     toxicity: float = 0.0,
     curve: Curve = PRIOR,
 ) -> float:
-    """The score. Raises FormulaError when a metric is missing or the arithmetic fails; a missing metric is never
-    taken for 0.
+    """The score. Counts are divided by F(age), and a ratio is none. Raises FormulaError when a metric is missing or the
+    arithmetic fails; a missing metric is never taken for 0.
     """
     grown = curve.share(age_seconds)
-    values: dict[str, float] = {name: count / grown for name, count in metrics.items()}
+    values: dict[str, float] = {name: count if is_ratio(name) else count / grown for name, count in metrics.items()}
     values |= {"age_hours": age_seconds / 3600.0, "toxicity": toxicity}
     if followers is not None:
         values |= dict.fromkeys(FOLLOWING, float(followers))

@@ -22,6 +22,7 @@ def test_counts_are_grown_by_the_posts_age_and_nothing_else_is() -> None:
     age = scoring.HALF_LIFE_MINUTES * 60
     assert scoring.PRIOR.share(age) == pytest.approx(0.5)
     assert scoring.evaluate("likes", {"likes": 10}, None, age) == pytest.approx(20)
+    assert scoring.evaluate("upvote_ratio", {"upvote_ratio": 90}, None, age) == 90
     assert scoring.evaluate("followers", {}, 100, age) == 100
     assert scoring.evaluate("age_hours", {}, None, 7200) == 2
 
