@@ -25,7 +25,7 @@ from accounts.quotas import QuotaExceeded
 from bots import deadman, events, live, sanctioned, slots
 from bots.faults import point
 from bots.models import Post
-from bots.services import steps, threads
+from bots.services import scores, steps, threads
 from bots.services.doorbells import ring_for
 from bots.services.posts import outgoing, payload_sha256
 from bots.services.steps import settle
@@ -315,6 +315,7 @@ def take_down_post(post_id: UUID | str) -> Post:
     post.connection.face.delete(post.remote_id or "")
     post.next_reading_at = None
     post.save(update_fields=["state", "next_reading_at", "updated_at"])
+    scores.note_taken_down(post)
     audit.record("post.take_down", post, before=before, after={"state": post.state, "remote_id": post.remote_id})
     events.moved(post, post.state)
     live.tell(post.bot_id, {"type": "post", "post": str(post.pk), "state": post.state})

@@ -174,6 +174,15 @@ def _book_gone(post: Post) -> None:
         _note(post, missing="The post was gone from the platform before its reactions could count as its reward.")
 
 
+def note_taken_down(post: Post) -> None:
+    """Say of a post that was just taken down why it will never have a reward, where it has none and nothing is said
+    yet.
+    """
+    post.refresh_from_db(fields=["provenance"])  # a reading may have been booked while the platform was asked
+    if "reward" not in post.provenance and not Reward.objects.filter(post=post).exists():
+        _note(post, missing="The post was taken down before its reactions could count as its reward.")
+
+
 def give_reward(bot: Bot, post: Post, observation: ScoreObservation) -> Reward | None:
     """Compute a post's reward from an observation by the bot's formula. None when the formula has no value for it.
 

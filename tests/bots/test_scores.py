@@ -316,6 +316,35 @@ def test_reactions_that_arrive_after_the_post_was_taken_down_come_too_late(
     assert (post.state, post.next_reading_at) == ("deleted", None)
     assert not ScoreObservation.objects.exists()
     assert not Reward.objects.exists()
+    assert queries.post_card(bot, post, "acme")["reward_missing"] == (
+        "The post was taken down before its reactions could count as its reward."
+    )
+
+
+def test_a_post_that_is_taken_down_after_its_reward_keeps_it(
+    bot: Bot, platform: FakePlatform, time: SimulatedClock
+) -> None:
+    post = _published(bot)
+    time.advance(timedelta(minutes=60))
+    _reads(platform, 3)
+    scores.read_due_scores()
+    delivery.take_down_post(post.pk)
+    post.refresh_from_db()
+    assert post.state == "deleted"
+    assert "half_life" in post.provenance["reward"]
+    assert Reward.objects.get(post=post).observation.metrics == {"likes": 3}
+    assert queries.post_card(bot, post, "acme")["reward_missing"] == ""
+
+
+def test_a_formulas_reason_stands_after_the_post_is_taken_down(
+    bot: Bot, platform: FakePlatform, time: SimulatedClock
+) -> None:
+    post = _published(bot)
+    time.advance(timedelta(minutes=60))
+    _reads(platform, 5, followers=None)
+    scores.read_due_scores()
+    delivery.take_down_post(post.pk)
+    assert "no value “followers”" in Post.objects.get(pk=post.pk).provenance["reward"]["missing"]
 
 
 def test_a_formula_that_no_longer_works_keeps_the_reading(
