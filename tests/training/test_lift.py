@@ -7,6 +7,9 @@ import pytest
 from bots.models import Bot
 from tests.factories import make_bot, make_post, make_reward, make_round, make_run, make_version
 from training import history, queries
+from training.engine.rounds import score_metrics
+from training.engine.scores import normalise_rewards
+from training.engine.types import ScoredPost
 
 
 def after(bot: Bot, **metrics: float) -> dict[str, object]:
@@ -98,3 +101,25 @@ def test_a_young_readings_noise_reaches_the_engine(bot: Bot) -> None:
     make_reward(make_post(bot, "published", arm="learning", provenance={"reward": {"noise": 1.75}}))
     make_reward(make_post(bot, "published", arm="learning"))
     assert [post.noise for post in history.scored_posts(bot)] == [1.75, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("viral", "sentence"),
+    [
+        (0.0, "Is it getting better? Not yet known: all 80 scores are equal, so there is nothing to learn from yet."),
+        (
+            10.0,
+            (
+                "Not yet known: posts from the learning model score 0.07 sd above the frozen one; 95 % −0.16 to +0.31, "
+                "so 0 fits, too; 40 posts against 40."
+            ),
+        ),
+    ],
+)
+def test_equal_scores_and_one_viral_post_among_them_are_no_lift(bot: Bot, viral: float, sentence: str) -> None:
+    posts = [
+        ScoredPost(str(n), "", "baseline" if n % 2 else "learning", viral if n == 30 else 0.0, n * 7 % 168, n)
+        for n in range(80)
+    ]
+    rewards = normalise_rewards([post.reward for post in posts], [post.hour_of_week for post in posts])
+    assert after(bot, **score_metrics(posts, rewards))["sentence"] == sentence
