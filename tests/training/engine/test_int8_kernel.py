@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import sys
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 from training.engine.sampling import int8_kernel, linears
-from training.engine.sampling.linears import Linear, linear
+from training.engine.sampling.linears import Linear, Product, linear
 
-needs_kernel = pytest.mark.skipif(int8_kernel.product() is None, reason="a processor without AVX-512 VNNI")
+needs_kernel = pytest.mark.skipif(linears.own_product() is None, reason="a processor without AVX-512 VNNI")
 
 
 def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -80,11 +84,55 @@ def close_to_exact(product: Linear, weight: torch.Tensor) -> bool:
 
 def test_without_the_kernel_torchs_library_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     weight = numbers(70, 64)
-    monkeypatch.setattr(linears, "product", lambda: None)
+    monkeypatch.setattr(linears, "own_product", lambda: None)
     found = linear(weight, None, torch.float32, "fast")
 
     assert isinstance(found, linears._Fbgemm)
     assert close_to_exact(found, weight)
+
+
+def no_kernel() -> None:
+    raise RuntimeError("LLVM ERROR: no executable memory")
+
+
+def wrong_kernel() -> Product:
+    """It leaves the first output as it finds it."""
+    return lambda *addresses: None
+
+
+@pytest.mark.parametrize("kernel", [no_kernel, wrong_kernel])
+def test_a_kernel_that_fails_or_computes_wrong_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kernel: Callable[[], Product]
+) -> None:
+    weight = numbers(70, 64)
+    monkeypatch.setattr(linears, "own_product", functools.cache(linears.own_product.__wrapped__))
+    monkeypatch.setattr(int8_kernel, "product", kernel)
+    found = [linear(weight, None, torch.float32, "fast") for _ in range(2)]
+
+    assert [type(each) for each in found] == [linears._Fbgemm] * 2
+    assert close_to_exact(found[0], weight)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "int8 products are FBGEMM's" in caplog.text
+
+
+@pytest.mark.parametrize("problem", [ImportError("no llvmlite"), OSError("libllvmlite.so: cannot open")])
+def test_without_llvm_torchs_library_computes(monkeypatch: pytest.MonkeyPatch, problem: Exception) -> None:
+    """It is not even imported before somebody draws fast."""
+
+    class Missing:
+        def find_spec(self, name: str, *args: object) -> None:
+            if name.startswith("llvmlite"):
+                raise problem
+
+    for name in [name for name in sys.modules if name.startswith("llvmlite") or name.endswith(".int8_kernel")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("training.engine.sampling.int8_kernel")
+    monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
+    monkeypatch.setattr(linears, "own_product", functools.cache(linears.own_product.__wrapped__))
+    weight = numbers(70, 64)
+
+    assert close_to_exact(linear(weight, None, torch.float32, "fast"), weight)
+    assert isinstance(linear(weight, None, torch.float32, "fast"), linears._Fbgemm)
 
 
 def test_a_width_that_the_kernel_does_not_know_is_left_to_torchs_library() -> None:

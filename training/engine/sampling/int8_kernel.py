@@ -20,11 +20,7 @@ from contextlib import contextmanager
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-OUTPUTS = 48
-"""Of a block: three vectors."""
-
-INPUTS = 16
-"""A layer must have a multiple of so many."""
+from training.engine.sampling.linears import OUTPUTS, Product
 
 _ROWS = 8
 _VECTORS, _LANES = 3, 16
@@ -36,8 +32,6 @@ _FIELDS = ("x", "rows", "inputs", "weights", "scales", "bias", "out", "outputs",
 _DRAWN = len(_FIELDS)
 """Two more numbers behind the fields: the next row to quantize and the next block to compute."""
 
-Product = Callable[..., None]
-
 
 @functools.cache
 def product() -> Product | None:
@@ -45,11 +39,13 @@ def product() -> Product | None:
 
     Its arguments are addresses and sizes, int64: `x` float32 [rows, inputs], `weights` (see above), `scales` and `bias`
     float32 [blocks · 48], `out` float32 [rows, outputs]; room for `bytes` int8 [rows, inputs], `largest` float32 [rows]
-    and `sums` int32 [rows]; at last how many threads.
+    and `sums` int32 [rows]; at last how many threads. Raises whatever LLVM does when it cannot compile.
     """
-    features = llvm.get_host_cpu_features()
     threads = _openmp()
-    if threads is None or not all(features.get(name) for name in ("avx512f", "avx512bw", "avx512vnni")):
+    if threads is None:
+        return None
+    features = llvm.get_host_cpu_features()
+    if not all(features.get(name) for name in ("avx512f", "avx512bw", "avx512vnni")):
         return None
     signature = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * (len(_FIELDS) + 1))
     return signature(_engine(threads).get_function_address("product"))

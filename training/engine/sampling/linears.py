@@ -8,14 +8,27 @@ batch.
 
 from __future__ import annotations
 
+import functools
+import logging
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 import torch
 
-from training.engine.sampling.int8_kernel import INPUTS, OUTPUTS, Product, product
 from training.engine.types import Precision
+
+log = logging.getLogger(__name__)
+
+Product = Callable[..., None]
+"""Kilroy's own int8 product; `int8_kernel.product` has its arguments."""
+
+OUTPUTS = 48
+"""Outputs of one of its blocks: three vectors."""
+
+INPUTS = 16
+"""A layer that it computes has a multiple of so many inputs."""
 
 _PACKED_ROWS = 32
 """The batch the packing is made for; every size works."""
@@ -36,11 +49,43 @@ def linear(weight: torch.Tensor, bias: torch.Tensor | None, compute: torch.dtype
     weight, bias = weight.detach(), None if bias is None else bias.detach()
     if weight.device.type != "cpu":
         return _Plain(weight, bias, compute)
-    if precision == "fast" and weight.shape[1] % INPUTS == 0 and (own := product()) is not None:
+    if precision == "fast" and weight.shape[1] % INPUTS == 0 and (own := own_product()) is not None:
         return _Int8(weight, bias, own)
     if precision == "fast" and "fbgemm" in torch.backends.quantized.supported_engines:
         return _Fbgemm(weight, bias)
     return _Packed(weight, bias, compute) if torch._C._has_mkldnn else _Plain(weight, bias, compute)
+
+
+@functools.cache
+def own_product() -> Product | None:
+    """Kilroy's own int8 product, once it has computed a small one right. None where the processor lacks what it needs,
+    or where LLVM is missing, broken or forbidden to make code: torch's library then computes, and all goes on.
+    """
+    try:
+        from training.engine.sampling import int8_kernel
+
+        found = int8_kernel.product()
+        if found is not None:
+            _check(found)
+    except Exception as error:
+        log.warning(
+            "int8 products are FBGEMM's, because Kilroy's own cannot be had: %s: %s", type(error).__name__, error
+        )
+        return None
+    return found
+
+
+def _check(product: Product) -> None:
+    """Raises `ArithmeticError` unless the product of some whole numbers is right: 9 rows and 50 outputs take two tiles
+    and two blocks.
+    """
+    rows, columns = (
+        torch.arange(9 * 32).view(9, 32) * 37 % 255 - 127,
+        torch.arange(50 * 32).view(50, 32) * 11 % 255 - 127,
+    )
+    rows[:, 0], columns[:, 0], bias = 127, 127, torch.arange(50.0)  # with the largest there is, nothing is rounded
+    if not torch.equal(_Int8(columns.float(), bias, product)(rows.float()), (rows @ columns.t()).float() + bias):
+        raise ArithmeticError("it computes wrong numbers")
 
 
 class _Plain:
