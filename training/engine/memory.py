@@ -68,7 +68,7 @@ def describe(source: str) -> dict[str, tuple[int, ...]] | None:
     if folder.is_dir():
         try:
             headers = [_header(path) for path in sorted(folder.glob("*.safetensors"))]
-        except (OSError, ValueError):  # loading says what is wrong with it
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):  # loading says what is wrong with it
             return None
         merged = {name: shape for header in headers for name, shape in header.items()}
         return merged or None

@@ -21,6 +21,9 @@ OnStep = Callable[[int, Metrics], None]
 """Called with the step's number and its metrics; must be quick, it runs inside the training loop."""
 
 
+LEAST_TEMPERATURE = 0.01  # already the likeliest token nearly always; far below it float32 has no numbers left
+
+
 @dataclass(frozen=True)
 class SamplingParams:
     """How to draw text. `top_k=0`, `top_p=1.0`, `min_p=0.0` and `repetition_penalty=1.0` switch the filters off;
@@ -95,9 +98,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class GeneratedImage:
-    """An image of a language model that draws: encoded bytes, their media type and a description for people who cannot
-    see it.
-    """
+    """An image of a language model that draws, encoded; `alt_text` describes it to people who cannot see it."""
 
     content: bytes
     media_type: str
@@ -106,9 +107,8 @@ class GeneratedImage:
 
 @dataclass(frozen=True)
 class Sample:
-    """One drawn post. `logprob` is the sum over its tokens in nats; `ended` is whether it reached the end token by
-    itself. `token_logprobs` has one number per token, and the end token's if it was reached; `pieces` is what each
-    token added to the text, where that was asked for.
+    """One drawn post. `logprob` is the sum over its tokens in nats; `ended` is whether it reached the end token.
+    `token_logprobs` has one number per token, and the end token's if reached; `pieces` is what each added to the text.
     """
 
     text: str
@@ -136,10 +136,11 @@ class TextRequest:
 
 @dataclass(frozen=True)
 class Answer:
-    """The samples of the request `key`, in the order of its prompts."""
+    """The samples of the request `key`, in the order of its prompts; or, in `error`, why there are none."""
 
     key: str
     samples: tuple[Sample, ...]
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -390,8 +391,7 @@ class Proposal:
 class RoundOutput:
     """What a round did. `model` is the folder of the new weights, or None when the policy did not move; `decisions` are
     sentences for people ("No policy step: …"); `metrics` are plain numbers by standard name (reward_mean, kl, entropy,
-    distinct_2, …); `report` is what has more than a number, as JSON-ready data (calibration by decile, the watchdog's
-    readings).
+    distinct_2, …); `report` is what has more than a number, as JSON-ready data (calibration by decile).
     """
 
     model: Path | None

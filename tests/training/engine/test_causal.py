@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from training.engine.errors import CorruptWeights, ModelUnavailable
+from training.engine.errors import CorruptWeights, ModelUnavailable, OutOfMemory
 from training.engine.models.base import LanguageModel
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.models.registry import STARTER_FOLDER, load_model, model_class
@@ -122,6 +122,81 @@ def test_a_model_without_end_token_is_refused(folder: Path) -> None:
 
     with pytest.raises(ModelUnavailable, match=r"model: .*no end token"):
         CausalLanguageModel.load(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"BPE"', '"BPX"'), ('"vocab"', '"vpcab"'), ('"ByteLevel"', '"BytfLevel"'), ("{", "")]
+)
+def test_a_damaged_tokenizer_is_named(folder: Path, old: str, new: str) -> None:
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text().replace(old, new, 1))
+
+    with pytest.raises(ModelUnavailable, match=r"model is not a usable model folder.* Get the model again\."):
+        CausalLanguageModel.load(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_head", 0),
+        ("n_head", 7),
+        ("n_head", "x"),
+        ("layer_norm_epsilon", "x"),
+        ("activation_function", "gelu_xew"),
+        ("model_type", "gpt9"),
+    ],
+)
+def test_a_damaged_configuration_is_named(folder: Path, name: str, value: object) -> None:
+    configure(folder, name, value)
+
+    with pytest.raises(ModelUnavailable, match=r"model is not a usable model folder.* Get the model again\."):
+        CausalLanguageModel.load(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "lacking"),
+    [
+        ("n_layer", 3, r"12 weights .*\(transformer\.h\.2\..*, …\)"),
+        ("n_positions", 128, r"1 weights .*\(transformer\.wpe\.weight\)"),
+        ("vocab_size", 400, r"1 weights .*\(transformer\.wte\.weight\)"),
+    ],
+)
+def test_weights_that_the_configuration_asks_for_in_vain_are_not_made_up(
+    folder: Path, name: str, value: int, lacking: str
+) -> None:
+    configure(folder, name, value)
+
+    with pytest.raises(CorruptWeights, match=f"{lacking}.* Get the model again"):
+        CausalLanguageModel.load(str(folder))
+
+
+def test_weights_that_are_tied_need_not_be_there_twice(folder: Path) -> None:
+    assert "lm_head.weight" not in load_file(folder / "model.safetensors")
+    assert CausalLanguageModel.load(str(folder)).network.lm_head.weight.shape[0] > 256
+
+
+def test_memory_that_runs_out_while_loading_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", run_out)
+    with pytest.raises(OutOfMemory, match=r"not enough memory to load .*model\. Choose a smaller model"):
+        CausalLanguageModel.load(str(folder))
+
+
+def test_an_architecture_that_cannot_go_on_from_what_it_read_is_refused(folder: Path) -> None:
+    from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
+
+    size = json.loads((folder / "config.json").read_text())["vocab_size"]
+    OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=size, n_embd=8, n_layer=1, n_head=1)).save_pretrained(folder)
+
+    with pytest.raises(ModelUnavailable, match="model is a OpenAIGPTLMHeadModel, which keeps no keys and values"):
+        CausalLanguageModel.load(str(folder))
+
+
+def configure(folder: Path, name: str, value: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, name: value}))
 
 
 def test_log_probabilities_do_not_depend_on_neighbours(folder: Path, posts: list[str]) -> None:

@@ -290,6 +290,28 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(
         build()
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b'"shape"', b'"shbpe"'), (b'"shape":[', b'"shape":7,"x":['), (b'{"', b'[["'), (b'"shape":', b'"shape"=')],
+)
+def test_a_damaged_header_is_left_to_loading(tiny_model_folder: Path, tmp_path: Path, old: bytes, new: bytes) -> None:
+    """`describe` looks before it, and must not be what fails."""
+    folder = Path(shutil.copytree(tiny_model_folder, tmp_path / "model"))
+    path = folder / "model.safetensors"
+    assert memory.describe(str(folder)) is not None
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new, 1))
+
+    assert memory.describe(str(folder)) is None
+
+
+def test_a_header_that_is_no_object_is_left_to_loading(tmp_path: Path) -> None:
+    for header in (b"[]", b"7", b'{"a": 1}', b'{"a": {"shape": [1, 2]}, "b": null}'):
+        (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+        assert memory.describe(str(tmp_path)) is None
+
+
 def test_needs_by_hand(tiny_model_folder: Path) -> None:
     shapes = {"a.weight": (100, 10), "a.bias": (100,)}
     full = FinetuneConfig()

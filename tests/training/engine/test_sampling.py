@@ -122,6 +122,23 @@ def test_log_probabilities_are_those_of_the_unmodified_policy() -> None:
     assert_close(logprobs, torch.tensor([math.log(0.5)]), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+@pytest.mark.parametrize(
+    "params", [SamplingParams(), SamplingParams(temperature=0.5, top_k=2, top_p=0.9, min_p=0.1, repetition_penalty=2.0)]
+)
+def test_a_row_that_is_not_numbers_says_so_and_leaves_the_others_alone(params: SamplingParams, broken: float) -> None:
+    rows = LOGITS.repeat(3, 40)
+    rows[1, 100] = broken
+    uniforms = torch.tensor([0.3, 0.9999, 0.7], dtype=torch.float64)
+    tokens, logprobs = pick(rows, uniforms, alike(params, 3), [[1]] * 3)
+    kept = [0, 2]
+    expected = pick(rows[kept], uniforms[kept], alike(params, 2), [[1]] * 2)
+
+    assert logprobs.isnan().tolist() == [False, True, False]
+    assert tokens[kept].tolist() == expected[0].tolist()
+    assert_close(logprobs[kept], expected[1], rtol=0, atol=0)
+
+
 def test_frequencies_match_probabilities_beyond_one_block() -> None:
     generator = torch.Generator().manual_seed(2)
     logits = torch.randn(1, 150, generator=generator)
@@ -199,6 +216,9 @@ def test_a_prompt_that_fills_the_model_is_refused(model: CausalLanguageModel) ->
     "params",
     [
         SamplingParams(temperature=0),
+        SamplingParams(temperature=1e-300),
+        SamplingParams(temperature=math.inf),
+        SamplingParams(temperature=math.nan),
         SamplingParams(top_p=0),
         SamplingParams(top_k=-1),
         SamplingParams(max_new_tokens=0),

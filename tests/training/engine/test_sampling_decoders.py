@@ -11,10 +11,10 @@ import torch
 from torch.testing import assert_close
 
 from training.engine.models.causal import CausalLanguageModel
-from training.engine.sampling import decoders
+from training.engine.sampling import decoders, drift, linears
 from training.engine.sampling.decoders import StaticDecoder, TransformersDecoder, Weights, is_plain_gpt2
 from training.engine.sampling.linears import ReadyProducts, linear
-from training.engine.types import SamplingParams
+from training.engine.types import SamplingParams, TextRequest
 
 DEMO = Path(__file__).resolve().parents[3] / "training" / "demo" / "posts.csv"
 
@@ -207,6 +207,61 @@ def test_int8_costs_the_starter_at_most_one_percent_of_perplexity() -> None:
     change = math.exp(losses["fast"] - losses["exact"]) - 1
 
     assert abs(change) <= 0.01
+
+
+@pytest.mark.parametrize(("outlier", "bears_int8"), [(1, True), (100, False)])
+def test_a_model_that_does_not_bear_int8_drafts_exactly(outlier: int, bears_int8: bool) -> None:
+    """One channel of each norm is `outlier` times as large, and its weights that much smaller: the same function."""
+    model = CausalLanguageModel.load("starter")
+    model.compute = torch.float32
+    params = SamplingParams(max_new_tokens=24, seed=4)
+    exact = [sample.text for sample in model.generate([""] * 8, params)]
+    with torch.no_grad():
+        for block in model.network.transformer.h:
+            for norm, product in ((block.ln_1, block.attn.c_attn), (block.ln_2, block.mlp.c_fc)):
+                norm.weight[5] *= outlier
+                norm.bias[5] *= outlier
+                product.weight[5] /= outlier
+    weights, fast = model._weights("fast"), model.generate([""] * 8, params, precision="fast")
+
+    assert isinstance(weights.layers[0].qkv, linears._Int8 | linears._Fbgemm) == bears_int8
+    assert ([sample.text for sample in fast] == exact) == (not bears_int8)
+
+
+def test_drift_by_hand(model: CausalLanguageModel) -> None:
+    end = model.tokenizer.end_id
+    assert drift.drift(static(model), static(model), end) == 0.0
+
+    class Even:
+        """Believes that each of two tokens comes with the probability it is told."""
+
+        def __init__(self, first: float) -> None:
+            self.logits = torch.tensor([[first, 1 - first]]).log().expand(drift.ROWS, -1)
+
+        def prefill(self, prompts: object) -> torch.Tensor:
+            return self.logits
+
+        def step(self, tokens: object) -> torch.Tensor:
+            return self.logits
+
+    # ½ ln(½ / ¼) + ½ ln(½ / ¾)
+    assert drift.drift(Even(0.5), Even(0.25), end) == pytest.approx(0.5 * math.log(2) + 0.5 * math.log(2 / 3), abs=1e-6)  # type: ignore[arg-type]
+    assert math.isnan(drift.drift(Even(math.nan), Even(0.25), end))  # type: ignore[arg-type]
+
+
+def test_a_draft_of_the_starter_is_the_same_in_any_batch() -> None:
+    """Bit by bit, with the products of this processor: nothing of a text depends on its company."""
+    model, params = CausalLanguageModel.load("starter"), SamplingParams(max_new_tokens=40, seed=3)
+    together = model.generate([""] * 48, params, precision="fast")
+    sampler, found = model.sampler("fast"), {}
+    sampler.add(TextRequest("other", ("The cat is a", "") * 20, SamplingParams(max_new_tokens=30, seed=9)))
+    sampler.step()
+    sampler.add(TextRequest("same", ("",) * 24, params))
+    while sampler.busy:
+        found |= {answer.key: answer.samples for answer in sampler.step()}
+
+    assert found["same"] == tuple(together[:24])
+    assert model.generate([""], params, precision="fast") == together[:1]
 
 
 def mean_loss(decoder: StaticDecoder, documents: list[list[int]]) -> float:

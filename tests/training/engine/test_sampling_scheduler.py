@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 import torch
 
+from training.engine.errors import EngineError
+from training.engine.models import causal
 from training.engine.models.causal import CausalLanguageModel
-from training.engine.sampling import scheduler
+from training.engine.sampling import decoders, scheduler
 from training.engine.sampling.scheduler import Scheduler
-from training.engine.types import Answer, Prompt, Sample, SamplingParams, TextRequest
+from training.engine.types import Answer, Precision, Prompt, Sample, SamplingParams, TextRequest
 
 LONG = SamplingParams(max_new_tokens=60, seed=1, temperature=0.1)
 SHORT = SamplingParams(max_new_tokens=3, seed=2)
@@ -108,6 +111,58 @@ def test_a_request_that_cannot_be_taken_leaves_the_others_alone(model: CausalLan
             sampler.add(bad)
 
     assert finish(sampler)["good"][0].text == model.generate([""], SHORT)[0].text
+
+
+def poison(model: CausalLanguageModel, monkeypatch: pytest.MonkeyPatch, word: str, value: float) -> None:
+    """Whatever reads the word's first token gets logits that are no numbers."""
+    token = model.tokenizer.encode(word)[0]
+    table = model.network.transformer.wte.weight.detach().clone()
+    plain = decoders.Weights
+
+    class Poisoned(plain):  # type: ignore[misc, valid-type]
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args)  # type: ignore[arg-type]
+            self.tokens = table.clone()
+            self.tokens[token] = value
+
+    monkeypatch.setattr(causal, "Weights", Poisoned)
+    monkeypatch.setattr(model, "_decoding", {})
+
+
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_request_without_numbers_ends_alone(
+    model: CausalLanguageModel, monkeypatch: pytest.MonkeyPatch, precision: Precision, value: float
+) -> None:
+    monkeypatch.setattr(scheduler, "MAX_ROWS", 6)  # so that others come to lie where its rows lay
+    params = SamplingParams(max_new_tokens=20, seed=3, top_k=5, min_p=0.01)
+    requests = [
+        TextRequest("before", ("a", "rain", "a"), params, owner="one"),
+        TextRequest("bad", ("a", "z", *("a",) * 9), params, owner="two"),
+        TextRequest("after", ("rain", "a dog", "we", "how") * 2, params, owner="three"),
+    ]
+    alone = {each.key: [s.text for s in model.generate(each.prompts, params, None, precision)] for each in requests}
+    poison(model, monkeypatch, "z", value)
+    sampler = model.sampler(precision)
+    for request in requests:
+        sampler.add(request)
+    answers: list[Answer] = []
+    while sampler.busy:
+        answers += sampler.step()
+
+    found = {answer.key: answer for answer in answers}
+    assert (len(answers), found["bad"]) == (3, Answer("bad", (), scheduler.NO_NUMBERS))
+    drawn = {key: [sample.text for sample in answer.samples] for key, answer in found.items() if key != "bad"}
+    assert drawn == {key: alone[key] for key in ("before", "after")}
+
+
+def test_a_model_without_numbers_says_so(model: CausalLanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    poison(model, monkeypatch, "z", math.nan)
+    assert len(model.generate(["a"], SHORT)) == 1
+    with pytest.raises(EngineError, match=r"no numbers to draw from.* Choose another model version"):
+        model.generate(["a", "z"], SHORT)
+    with pytest.raises(EngineError, match="no numbers to draw from"):
+        list(model.stream(["z"], SHORT))
 
 
 def test_the_repetition_penalty_covers_the_prompt_and_never_the_end(

@@ -230,6 +230,7 @@ class StaticDecoder:
             query, key, value = qkv.view(len(prompts), longest, 3, weights.heads, -1).permute(2, 0, 3, 1, 4)
             keys[rows, :, :, :longest] = key.transpose(2, 3)[source]
             values[rows, :, :longest] = value[source]
+            values[rows, :, longest:] = 0  # left by a row that may have had no numbers; see `_reserve`
             read = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=1.0)
             hidden = self._after_attention(layer, hidden, read.transpose(1, 2).reshape(len(hidden), -1))
         last = torch.tensor([row * longest + len(prompt) - 1 for row, prompt in enumerate(prompts)])

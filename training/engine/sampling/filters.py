@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.engine.types import SamplingParams
+from training.engine.types import LEAST_TEMPERATURE, SamplingParams
 
 BLOCK = 64
 """Tokens per block of the two-level search in `_invert`."""
@@ -20,10 +20,11 @@ NUCLEUS = 512
 
 def check(params: SamplingParams) -> None:
     """Raises `ValueError` for parameters out of range."""
-    if not params.temperature > 0 or not 0 < params.top_p <= 1 or params.top_k < 0 or params.max_new_tokens < 1:
+    if not LEAST_TEMPERATURE <= params.temperature < float("inf"):
+        raise ValueError(f"Sampling needs a temperature of {LEAST_TEMPERATURE} or more.")
+    if not 0 < params.top_p <= 1 or params.top_k < 0 or params.max_new_tokens < 1:
         raise ValueError(
-            "Sampling needs a temperature above 0, top-p above 0 and at most 1, top-k of 0 (off) or more, "
-            "and at least one new token."
+            "Sampling needs a top-p above 0 and at most 1, a top-k of 0 (off) or more, and at least one new token."
         )
     if not 0 <= params.min_p <= 1 or not 1 <= params.repetition_penalty < float("inf"):
         raise ValueError("Sampling needs a min-p from 0 (off) to 1 and a repetition penalty of 1 (off) or more.")
@@ -70,7 +71,8 @@ def pick(
 
     `logits` float32 [rows, vocabulary], `uniforms` float64 [rows] in [0, 1), `written` each row's own tokens, which the
     repetition penalty looks at. Order of the filters: repetition penalty, temperature, top-k, top-p, min-p; each sees
-    what the one before it has left.
+    what the one before it has left. Where a row's logits leave nothing to draw from, because one of them is not a
+    number or infinite, its log-probability is NaN; the other rows are not touched.
     """
     policy = torch.softmax(logits, dim=-1)
     changed = logits
@@ -86,7 +88,8 @@ def pick(
     if filters.min_p is not None:
         probs = probs.where(probs >= filters.min_p[:, None] * probs.amax(dim=-1, keepdim=True), 0.0)
     tokens = _invert(probs, uniforms)
-    return tokens, _logprob(policy, logits, tokens)
+    drawn = probs.gather(1, tokens[:, None])[:, 0] > 0  # a row without numbers has no token that may be drawn
+    return tokens, _logprob(policy, logits, tokens).where(drawn, torch.nan)
 
 
 def _logprob(policy: torch.Tensor, logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -131,7 +134,7 @@ def _top_p(probs: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
         best = probs.sort(dim=-1, descending=True).values
     best = best.double()
     inside = best.cumsum(dim=-1) - best < top_p[:, None]
-    last = best.gather(1, inside.sum(dim=-1, keepdim=True) - 1).float()
+    last = best.gather(1, (inside.sum(dim=-1, keepdim=True) - 1).clamp_(min=0)).float()
     return probs.where((probs >= last) | (top_p >= 1.0)[:, None], 0.0)
 
 
@@ -155,7 +158,7 @@ def _invert(probs: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
 
 def _first_beyond(sums: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """Where each row's cumulative sums first exceed `wanted` [rows, 1], or, where rounding lets it fall past the end,
-    the last place that adds anything.
+    the last place that adds anything. The last place of all where the sums are not numbers.
     """
     last = torch.nextafter(sums[:, -1:], torch.zeros_like(wanted))
-    return torch.searchsorted(sums, torch.minimum(wanted, last), right=True)
+    return torch.searchsorted(sums, torch.minimum(wanted, last), right=True).clamp_(max=sums.shape[-1] - 1)

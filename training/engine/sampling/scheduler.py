@@ -4,6 +4,7 @@ its own texts are done.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +24,11 @@ MAX_ROWS = 256
 
 CHECK_EVERY = 8
 """Tokens between two looks at a text's length: what a look finds too long is cut back, so only work is lost."""
+
+NO_NUMBERS = (
+    "The model gives no numbers to draw from: some of its weights are not numbers, or so large that they overflow. "
+    "Choose another model version, or make this one anew."
+)
 
 
 class _Row:
@@ -53,6 +59,8 @@ class _Request:
         self.asked = asked
         self.rows: list[_Row] = []
         self.samples: dict[int, Sample] = {}
+        self.broken = False
+        """The model gave no numbers for one of its rows."""
 
     def all_samples(self) -> tuple[Sample, ...]:
         return tuple(self.samples[index] for index in range(len(self.rows)))
@@ -119,7 +127,9 @@ class Scheduler:
         ]
 
     def step(self) -> list[Answer]:
-        """One more token for every row, and the first for those that join. Returns the requests that are done."""
+        """One more token for every row, and the first for those that join. Returns the requests that are done, and
+        those that ended without texts because the model gave no numbers for them.
+        """
         if self._live:
             last = torch.tensor([row.tokens[-1] for row in self._live], device=self._decoder.device)
             self._draw(self._live, self._decoder.step(last))
@@ -129,8 +139,19 @@ class Scheduler:
             self._live += joining
             self._draw(joining, logits)
             self._drop()
+        return self._broken() + self._done()
+
+    def _done(self) -> list[Answer]:
         done = [key for key, request in self._requests.items() if len(request.samples) == len(request.rows)]
         return [Answer(key, self._requests.pop(key).all_samples()) for key in done]
+
+    def _broken(self) -> list[Answer]:
+        broken = [key for key, request in self._requests.items() if request.broken]
+        for key in broken:
+            owner, gone = self._requests[key].asked.owner, self._requests.pop(key)
+            if left := [row for row in self._waiting.pop(owner, ()) if row.request is not gone]:
+                self._waiting[owner] = deque(left)
+        return [Answer(key, (), NO_NUMBERS) for key in broken]
 
     def _joining(self) -> list[_Row]:
         """The next rows, one of each owner in turn, as many as there is room for."""
@@ -156,6 +177,9 @@ class Scheduler:
             written = [row.written(end_id) for row in rows]
         tokens, logprobs = pick(logits, uniforms, filters, written)
         for row, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
+            if math.isnan(logprob):
+                row.request.broken = True
+                continue
             row.logprobs.append(logprob)
             if token == end_id:
                 self._finish(row)
@@ -165,7 +189,7 @@ class Scheduler:
                 self._finish(row)
 
     def _drop(self) -> None:
-        over = {at for at, row in enumerate(self._live) if row.index in row.request.samples}
+        over = {at for at, row in enumerate(self._live) if row.request.broken or row.index in row.request.samples}
         if over:
             self._live = [self._live[row] for row in self._decoder.drop(over)]
 
