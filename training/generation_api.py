@@ -22,6 +22,7 @@ from bots.models import Bot
 from bots.post_serializers import PostSerializer
 from training import shapes, streaming
 from training.api import OfBot
+from training.engine.types import LEAST_TEMPERATURE
 from training.models import Generation, ModelVersion
 from training.services import generations, playground
 
@@ -55,7 +56,7 @@ class AskSerializer(serializers.Serializer[Any]):
 
     bot = serializers.PrimaryKeyRelatedField(queryset=Bot.objects.all())
     n = serializers.IntegerField(required=False, default=1, min_value=1, max_value=generations.MOST_AT_ONCE)
-    temperature = serializers.FloatField(required=False, min_value=0.0, max_value=5.0)
+    temperature = serializers.FloatField(required=False, min_value=LEAST_TEMPERATURE, max_value=5.0)
     top_k = serializers.IntegerField(required=False, min_value=0)
     top_p = serializers.FloatField(required=False, min_value=0.0001, max_value=1.0)
     min_p = serializers.FloatField(required=False, min_value=0.0, max_value=1.0)

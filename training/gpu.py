@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import shutil
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from training.engine import judging, memory
 from training.engine.critics import stedden
 from training.engine.critics.training import train_critics
 from training.engine.diversity import distinct_n, duplicate_rate, memorised_rate
-from training.engine.errors import EngineError
+from training.engine.errors import EngineError, OutOfMemory
 from training.engine.finetune import Finetune
 from training.engine.guards import TextIndex
 from training.engine.intervals import Interval, welch
@@ -45,6 +46,24 @@ from training.engine.types import (
 
 MODELS_KEPT = 3
 
+NO_MEMORY = (
+    "There is not enough memory for this. Ask for fewer or shorter texts, choose a smaller model, or give this machine "
+    "more memory."
+)
+
+
+@contextmanager
+def _words() -> Iterator[None]:
+    """What a person can mend becomes an EngineError: a value that cannot be, memory that ran out."""
+    try:
+        yield
+    except ValueError as error:
+        raise EngineError(str(error)) from error
+    except Exception as error:
+        if memory.ran_out(error):
+            raise OutOfMemory(NO_MEMORY) from error
+        raise
+
 
 class GpuSampler:
     """`training.services.engine.Sampler`: nothing is learned from these texts, so they are drawn fast."""
@@ -57,20 +76,15 @@ class GpuSampler:
         return self._sampler.busy
 
     def add(self, asked: TextRequest) -> None:
-        try:
+        with _words():
             self._sampler.add(asked)
-        except ValueError as error:
-            raise EngineError(str(error)) from error
 
     def step(self) -> list[Answer]:
-        try:
-            answers = self._sampler.step()
-        except torch.OutOfMemoryError as error:
-            raise EngineError(str(error)) from error
-        return [
-            replace(answer, samples=tuple(replace(s, pieces=self._sampler.pieces(s)) for s in answer.samples))
-            for answer in answers
-        ]
+        with _words():
+            return [
+                replace(answer, samples=tuple(replace(s, pieces=self._sampler.pieces(s)) for s in answer.samples))
+                for answer in self._sampler.step()
+            ]
 
     def texts(self, key: str) -> list[str]:
         return self._sampler.texts(key)
@@ -100,14 +114,13 @@ class GpuEngine:
         on_samples: Callable[[int, list[str]], None],
     ) -> FinetuneReport:
         try:
-            if key not in self._trainings:
-                self._trainings.clear()  # one training's tensors at a time
-                self._trainings[key] = Finetune(base, train, heldout, config, workdir, heldout_authors)
-            return self._trainings[key].run(should_stop, on_step, on_samples)
-        except BaseException as error:  # whatever broke it off, the next slice begins from the last checkpoint
+            with _words():
+                if key not in self._trainings:
+                    self._trainings.clear()  # one training's tensors at a time
+                    self._trainings[key] = Finetune(base, train, heldout, config, workdir, heldout_authors)
+                return self._trainings[key].run(should_stop, on_step, on_samples)
+        except BaseException:  # whatever broke it off, the next slice begins from the last checkpoint
             self._trainings.pop(key, None)
-            if isinstance(error, ValueError) or memory.ran_out(error):
-                raise EngineError(str(error)) from error
             raise
 
     def export_finetuned(self, key: str, workdir: Path) -> Path:
@@ -120,23 +133,17 @@ class GpuEngine:
         return folder
 
     def run_round(self, round_input: RoundInput, on_step: OnStep) -> RoundOutput:
-        try:
+        with _words():
             return run_round(round_input, on_step)
-        except (ValueError, torch.OutOfMemoryError) as error:
-            raise EngineError(str(error)) from error
 
     def sampler(self, model: Path) -> GpuSampler:
-        try:
+        with _words():
             return GpuSampler(self._model(model))
-        except (ValueError, torch.OutOfMemoryError) as error:
-            raise EngineError(str(error)) from error
 
     def text_losses(self, model: Path, texts: Sequence[str]) -> list[float | None]:
-        reader = self._model(model)
-        try:
+        with _words():
+            reader = self._model(model)
             return [_loss(reader, text) for text in texts]
-        except torch.OutOfMemoryError as error:
-            raise EngineError(str(error)) from error
 
     def nearest(self, key: str, training: Callable[[], Sequence[str]], texts: Sequence[str]) -> list[tuple[str, int]]:
         if self._learned is None or self._learned[0] != key:
@@ -144,21 +151,17 @@ class GpuEngine:
         return [self._learned[1].nearest(text) for text in texts]
 
     def judge(self, origin: Path, texts: Sequence[str], given: RoundInput | None) -> list[dict[str, float]]:
-        reader = self._model(origin)
-        if not isinstance(reader, CausalLanguageModel):
-            return [{} for _ in texts]
-        try:
+        with _words():
+            reader = self._model(origin)
+            if not isinstance(reader, CausalLanguageModel):
+                return [{} for _ in texts]
             return judging.judge(reader, origin, texts, given)
-        except (ValueError, torch.OutOfMemoryError) as error:
-            raise EngineError(str(error)) from error
 
     def train_critics(
         self, model: Path, learned: Sequence[RatedPost], heldout: Sequence[RatedPost], *, seed: int
     ) -> dict[str, Any]:
-        try:
+        with _words():
             return train_critics(model, learned, heldout, seed)
-        except (ValueError, torch.OutOfMemoryError) as error:
-            raise EngineError(str(error)) from error
 
     def rank_replies(
         self,
@@ -171,13 +174,11 @@ class GpuEngine:
         least_realism: float,
         training: Callable[[], Sequence[str]],
     ) -> list[ReplyRanking]:
-        writer = self._model(model)
-        if not isinstance(writer, CausalLanguageModel):
-            raise EngineError("Replies can be ranked for language models of the ordinary kind alone; choose one.")
-        try:
+        with _words():
+            writer = self._model(model)
+            if not isinstance(writer, CausalLanguageModel):
+                raise EngineError("Replies can be ranked for language models of the ordinary kind alone; choose one.")
             rankings = stedden.rank_replies(writer, critics, contexts, candidates, seed, least_realism)
-        except (ValueError, torch.OutOfMemoryError) as error:
-            raise EngineError(str(error)) from error
         if critics not in self._compared:
             self._compared = {critics: TextIndex(training())}
         return [replace(each, replies=tuple(map(self._with_run(critics), each.replies))) for each in rankings]

@@ -16,6 +16,7 @@ from accounts.access import OrganizationRequest, organization_page
 from bots.models import Bot
 from bots.views import add_errors, bot_context, bot_or_404
 from faces.models import Connection
+from training.engine.types import LEAST_TEMPERATURE
 from training.models import Generation, Harvest, Retraining, Run
 from training.services import generations, harvests, retraining, versions
 from training.settings_forms import KINDS, SettingsForm
@@ -63,7 +64,10 @@ class RetrainingForm(forms.Form):
 class AheadForm(forms.Form):
     count = forms.IntegerField(min_value=1, max_value=generations.MOST_AHEAD, initial=50, label="How many posts")
     temperature = forms.FloatField(
-        required=False, min_value=0, max_value=5, help_text="1 draws as the model believes; less is safer."
+        required=False,
+        min_value=LEAST_TEMPERATURE,
+        max_value=5,
+        help_text="1 draws as the model believes; less is safer.",
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, get_type_hints
 
-from training.engine.types import ALGORITHM_LABELS, REWARD_MODEL_LABELS
+from training.engine.types import ALGORITHM_LABELS, LEAST_TEMPERATURE, REWARD_MODEL_LABELS
 
 LARGEST = 1e300
 """Bound of numbers without a range of their own; infinities and NaN lie outside of it."""
@@ -222,7 +222,9 @@ SETTINGS: dict[str, Setting] = {
     "advantage_clip": Setting(
         "Advantage clip", "Largest advantage of one post.", 0.1, 100.0, unit="sd", group=LIMITS, live=True
     ),
-    "temperature": Setting("Temperature", "1 draws as the model believes; less is safer.", 0.0, 5.0, group=MODEL),
+    "temperature": Setting(
+        "Temperature", "1 draws as the model believes; less is safer.", LEAST_TEMPERATURE, 5.0, group=MODEL
+    ),
     "top_k": Setting("Top k", "Draw among the k likeliest tokens; 0: all.", 0, 1_000_000, group=MODEL),
     "top_p": Setting("Top p", "Draw among the likeliest tokens of this total probability.", 0.0001, 1.0, group=MODEL),
     "min_p": Setting("Min p", "Drop tokens below this share of the likeliest one.", 0.0, 1.0, group=MODEL),

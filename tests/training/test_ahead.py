@@ -18,6 +18,12 @@ from training.services import ahead, generations, worker
 
 
 @pytest.fixture(autouse=True)
+def one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is, a batch takes on what waits when it begins, and nothing later."""
+    monkeypatch.setattr(generations, "LOOK_SECONDS", float("inf"))
+
+
+@pytest.fixture(autouse=True)
 def varied(monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts that the rule against repetition tells apart."""
 

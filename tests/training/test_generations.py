@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import OperationalError
 
 from accounts.models import AuditEntry
 from accounts.tenancy import tenant
@@ -17,7 +18,7 @@ from tests.training.fake_engine import FakeEngine
 from training.engine.errors import EngineError
 from training.engine.types import SamplingParams
 from training.models import Dataset, Generation, ModelVersion
-from training.services import generations, runs
+from training.services import deaths, generations, runs
 from training.services.worker import advance_run
 
 
@@ -103,7 +104,8 @@ def test_another_bots_version_cannot_be_asked(bot: Bot, version: ModelVersion) -
         ({"params": {"top_p": 0}}, "“top_p” must lie between 0.0001 and 1.0."),
         ({"params": {"top_p": "much"}}, "“top_p” must be a number."),
         ({"params": {"top_k": -1}}, "“top_k” must lie between 0 and 1000000."),
-        ({"params": {"temperature": float("inf")}}, "“temperature” must lie between 0.0 and 5.0."),
+        ({"params": {"temperature": 1e-300}}, "“temperature” must lie between 0.01 and 5.0."),
+        ({"params": {"temperature": float("inf")}}, "“temperature” must lie between 0.01 and 5.0."),
         ({"params": {"max_new_tokens": 0}}, "“max_new_tokens” must lie between 1 and 1024."),
         ({"params": {"seed": 2**63}}, f"“seed” must lie between 0 and {2**63 - 1}."),
         ({"params": {"temprature": 1}}, "There is no setting “temprature”. Did you mean “temperature”?"),
@@ -240,6 +242,100 @@ def test_a_fault_in_the_middle_fails_what_was_being_written(
     engine.before_token = break_down
     asked = [generations.request_generation(bot) for _ in range(2)]
     assert [answer(each, engine).error for each in asked] == ["Out of memory."] * 2
+
+
+def break_with(engine: FakeEngine, prompt: str, error: BaseException) -> None:
+    """The engine breaks off at the second token of a request with this prompt."""
+
+    def break_off(step: int) -> None:
+        sampler = engine.samplers[-1]
+        if any(prompt in asked.prompts and sampler.written.get(asked.key) == 1 for asked in sampler.asked):
+            raise error
+
+    engine.before_token = break_off
+
+
+@pytest.mark.parametrize("error", [RuntimeError("index 64 is out of bounds"), EngineError("Out of memory.")])
+def test_what_breaks_a_batch_fails_alone_and_the_others_are_answered(
+    world: World, bot: Bot, version: ModelVersion, engine: FakeEngine, error: Exception
+) -> None:
+    break_with(engine, "poison", error)
+    first, bad, last = (generations.request_generation(bot, prompt=words) for words in ("One", "poison", "Two"))
+    with tenant(world.globex.pk):
+        stranger = make_bot()
+        copy = make_version(stranger)
+        ModelVersion.objects.filter(pk=copy.pk).update(checksum=version.checksum, folder=version.folder)
+        theirs = make_generation(stranger, version=copy, state="queued", prompt="Ours")
+    answered = answer(first, engine)
+    for generation in (bad, last):
+        generation.refresh_from_db()
+    with tenant(world.globex.pk):
+        theirs.refresh_from_db()
+
+    assert (answered.state, last.state, theirs.state) == ("done", "done", "done")
+    assert texts(last.samples)[0].startswith("Twofine-tuned")
+    words = str(error) if isinstance(error, EngineError) else generations.BROKE_OFF
+    assert (bad.state, bad.error, bad.samples) == ("failed", words, [])
+
+
+def test_an_engine_that_cannot_begin_fails_every_request(
+    bot: Bot, version: ModelVersion, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.fault = ZeroDivisionError("integer division or modulo by zero")
+    asked = [generations.request_generation(bot) for _ in range(2)]
+    answer(asked[0], engine)
+    asked[1].refresh_from_db()
+
+    assert [(each.state, each.error) for each in asked] == [("failed", generations.BROKE_OFF)] * 2
+    assert "integer division or modulo by zero" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+def test_critics_that_break_off_leave_the_texts(bot: Bot, version: ModelVersion, engine: FakeEngine) -> None:
+    engine.judge_fault = RuntimeError("boom")
+    answered = answer(generations.request_generation(bot, params={"scores": True, "seed": 1}), engine)
+
+    assert (answered.state, texts(answered.samples)) == ("done", [f"fine-tuned {version.run_id} 1 0"])
+    assert answered.samples[0]["scores"] == {"notes": [generations.NOT_JUDGED]}
+
+
+def test_a_request_that_kills_the_worker_is_given_up_and_the_others_are_answered(
+    bot: Bot, version: ModelVersion, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """Stands for the system's end of the process: nothing is noted any more."""
+
+    break_with(engine, "poison", Killed())
+    bad, good = (generations.request_generation(bot, prompt=words) for words in ("poison", "Fine"))
+    with monkeypatch.context() as gone:
+        gone.setattr(deaths, "ended", lambda requests: None)
+        for _ in range(3):
+            with pytest.raises(Killed):
+                generations.answer_generation(bad.pk, engine)
+            good.refresh_from_db()
+            bad.refresh_from_db()
+            assert bad.state == "queued"
+    assert [len(sampler.asked) for sampler in engine.samplers] == [2, 1, 1]  # alone from the second time on
+
+    late = answer(generations.request_generation(bot, prompt="Late"), engine)
+    good.refresh_from_db()
+    bad.refresh_from_db()
+    assert (late.state, good.state) == ("done", "done")
+    assert (bad.state, bad.error) == ("failed", generations.DIED)
+
+
+def test_a_worker_that_lives_is_not_counted_as_dead(
+    bot: Bot, version: ModelVersion, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database was away: that is nobody's fault, and however often it happens, the request stays."""
+    asked = generations.request_generation(bot)
+    engine.before_token = lambda step: (_ for _ in ()).throw(OperationalError("the server closed the connection"))
+    for _ in range(4):
+        with pytest.raises(OperationalError):
+            generations.answer_generation(asked.pk, engine)
+    engine.before_token = lambda step: None
+
+    assert answer(asked, engine).state == "done"
 
 
 def test_watchers_see_the_texts_grow(

@@ -6,11 +6,16 @@ import hashlib
 from pathlib import Path
 
 import pytest
+import torch
 from django.core.files.storage import default_storage
+from safetensors.torch import load_file, save_file
 
 from bots.models import Bot, Post
-from tests.factories import make_bot, make_dataset
+from tests.factories import make_bot, make_dataset, make_generation
 from tests.training.engine.conftest import _one_thread, tiny_model_folder
+from training.engine.errors import OutOfMemory
+from training.engine.sampling.decoders import StaticDecoder
+from training.engine.types import SamplingParams, TextRequest
 from training.models import Dataset, Metric, ModelVersion, Round, Run, SampleSet
 from training.services import generations, runs, versions
 from training.services.engine import Engine
@@ -134,6 +139,53 @@ def test_texts_come_with_their_tokens_and_what_the_critics_know(learned: Run, le
         rest = sample["logprob"] - sum(logprob for _, logprob in sample["pieces"])
         assert rest < 0 if sample["ended"] else abs(rest) < 1e-9  # what is left is the end's
         assert {"predicted", "predicted_sd", "nearest_text", "shared_run"} <= sample["scores"].keys()
+
+
+def test_a_model_without_numbers_fails_its_requests_with_clear_words(
+    learned: Run, learner: Bot, engine: Engine
+) -> None:
+    path = Path(default_storage.path(ModelVersion.objects.get().folder)) / "model.safetensors"
+    weights = load_file(path)
+    save_file({**weights, "transformer.ln_f.bias": weights["transformer.ln_f.bias"] * float("nan")}, path)
+    ModelVersion.objects.update(checksum=hashlib.sha256(path.read_bytes()).hexdigest())
+    asked = [generations.request_generation(learner, count=2, params={"max_new_tokens": 8}) for _ in range(2)]
+    generations.answer_generation(asked[0].pk, engine)
+    for each in asked:
+        each.refresh_from_db()
+
+    assert [each.state for each in asked] == ["failed"] * 2
+    assert "gives no numbers to draw from" in asked[0].error
+    assert "Choose another model version" in asked[1].error
+
+
+def test_a_temperature_that_an_older_release_took_fails_alone(learned: Run, learner: Bot, engine: Engine) -> None:
+    old = make_generation(learner, version=ModelVersion.objects.get(), state="queued", params={"temperature": 1e-300})
+    good = generations.request_generation(learner, params={"max_new_tokens": 8, "temperature": 0.01})
+    generations.answer_generation(good.pk, engine)
+    for each in (old, good):
+        each.refresh_from_db()
+
+    assert (good.state, good.error) == ("done", "")
+    assert (old.state, old.error) == ("failed", "“temperature” must lie between 0.01 and 5.0.")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), torch.OutOfMemoryError("CUDA")],
+)
+def test_memory_that_runs_out_is_said_in_words(
+    tiny_model_folder: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def run_out(*args: object, **kwargs: object) -> None:
+        raise error
+
+    sampler = engine.sampler(tiny_model_folder)
+    sampler.add(TextRequest("one", ("",), SamplingParams()))
+    monkeypatch.setattr(StaticDecoder, "prefill", run_out)
+    monkeypatch.setattr("training.engine.models.causal.CausalLanguageModel.logprobs", run_out)
+    for draw in (sampler.step, lambda: engine.text_losses(tiny_model_folder, ["a"])):
+        with pytest.raises(OutOfMemory, match="not enough memory for this"):
+            draw()
 
 
 def test_an_unknown_base_model_fails_the_run_with_clear_words(acme: object, engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections import Counter
@@ -10,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from accounts import audit, clock, quotas
 from accounts.doorbell import ring
@@ -22,8 +23,10 @@ from training import artifacts, configs, streaming
 from training.artifacts import ArtifactError
 from training.engine.types import LengthLimit, Sample, SamplingParams, TextRequest
 from training.models import Generation, ModelVersion
-from training.services import ahead, judging, versions
+from training.services import ahead, deaths, judging, versions
 from training.services.engine import Engine, EngineError, Sampler
+
+log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 64
 MOST_PROMPTS = 64
@@ -43,6 +46,21 @@ SCORES = "scores"
 """Beside the settings of the drawing in a request's `params`: whether the critics are to judge its texts."""
 
 ANSWER = "training.tasks.gpu_answer_generation"
+
+IN_TURN = ("into_queue", "created_at")
+
+MOST_DEATHS = 3
+"""Times that a worker may die with a request: the first time it had company, from then on it is alone."""
+
+BROKE_OFF = (
+    "The model broke off while it wrote this, and would again: the worker's log says where. "
+    "Ask with other settings, or choose another model version."
+)
+DIED = (
+    f"The worker ended {MOST_DEATHS} times while it wrote this, most likely for want of memory. Ask for fewer or "
+    "shorter texts, choose a smaller model, or give the worker more memory."
+)
+NOT_JUDGED = "The critics broke off, so these texts are not judged: the worker's log says where."
 
 
 @transaction.atomic
@@ -157,17 +175,21 @@ class _Batch:
     """Requests for one version's weights, answered together.
 
     None is taken on after `OPEN_SECONDS`: then the batch ends with those it has, and requests for other versions, whose
-    bells wait behind it, have their turn.
+    bells wait behind it, have their turn. What breaks the batch is one request's fault: each is then answered alone,
+    and so is one with which a worker died before.
     """
 
     def __init__(self, version: ModelVersion, engine: Engine) -> None:
         self._version, self._engine = version, engine
         self._sampler: Sampler | None = None
         self._open: dict[str, Generation] = {}
+        self._apart: list[Generation] = []
+        self._begun: list[str] = []
         self._drawn: Counter[UUID] = Counter()  # organization → texts
         self._told: dict[str, list[str]] = {}
         self._sent: dict[str, list[str]] = {}  # to those who read as texts are drawn
         self._to_judge: list[tuple[Generation, Sequence[Sample]]] = []
+        self._closes = self._looked = 0.0
 
     def run(self) -> None:
         """Until everything that was taken on is answered. The organizations share what the time costs."""
@@ -176,96 +198,142 @@ class _Batch:
             self._answer_all()
             self._judge()
         finally:
+            deaths.ended(self._begun)
             seconds = time.monotonic() - began
             for organization_id, texts in self._drawn.items():
                 with tenant(organization_id):
                     quotas.charge("gpu_seconds_per_day", seconds * texts / self._drawn.total())
 
     def _answer_all(self) -> None:
-        opened = looked = time.monotonic()
+        self._looked = time.monotonic()
+        self._closes = self._looked + OPEN_SECONDS
         self._take()
+        self._draw()
+        self._closes = 0.0
+        while self._apart:
+            self._join(self._apart.pop(0))
+            self._draw()
+
+    def _draw(self) -> None:
+        """Until the texts of what was taken on are there."""
         self._look_for_readers()
         while self._sampler is not None and self._sampler.busy:
             try:
-                answers = self._sampler.step()
-            except EngineError as error:
-                for key in list(self._open):
-                    _settle(self._open.pop(key), _failure(error))
-                return
-            for answer in answers:
+                self._advance(self._sampler)
+            except DatabaseError:  # not a request's fault: the sweep rings again
+                raise
+            except Exception as error:
+                self._break_off(error)
+
+    def _advance(self, sampler: Sampler) -> None:
+        for answer in sampler.step():
+            generation = self._open[answer.key]
+            if answer.error:
+                _settle(generation, _failure(EngineError(answer.error)))
+            else:
                 if answer.key in self._sent:
                     streaming.send(answer.key, self._sent.pop(answer.key), [each.text for each in answer.samples])
-                self._answered(self._open.pop(answer.key), answer.samples)
-            self._send()
-            if time.monotonic() - looked >= LOOK_SECONDS:
-                looked = time.monotonic()
-                if looked - opened < OPEN_SECONDS:
-                    self._take()
-                self._tell()
-                self._look_for_readers()
+                self._answered(generation, answer.samples)
+            del self._open[answer.key]
+        self._send(sampler)
+        if (now := time.monotonic()) - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            if now < self._closes:
+                self._take()
+            self._tell(sampler)
+            self._look_for_readers()
+
+    def _break_off(self, error: Exception) -> None:
+        """One request alone has failed; of several, each is answered alone to find out which one it is."""
+        broken, self._open, self._sampler = list(self._open.values()), {}, None
+        if len(broken) == 1:
+            _settle(broken[0], _failure(error))
+        else:
+            log.warning("%d requests are answered one by one: together they broke off: %s", len(broken), error)
+            self._apart += broken
 
     def _answered(self, generation: Generation, samples: Sequence[Sample]) -> None:
         if generation.params.get(SCORES) and not generation.into_queue:
             self._to_judge.append((generation, samples))  # once all are drawn: it would hold the others up
             return
-        try:
-            with tenant(generation.organization_id):
-                drafts = ahead.drafts(generation, samples, self._engine) if generation.into_queue else []
-        except EngineError as error:
-            _settle(generation, _failure(error))
-        else:
-            _settle(generation, _done(samples), drafts)
+        with tenant(generation.organization_id):
+            drafts = ahead.drafts(generation, samples, self._engine) if generation.into_queue else []
+        _settle(generation, _done(samples), drafts)
 
     def _judge(self) -> None:
         for generation, samples in self._to_judge:
             assert generation.version is not None  # one without is never taken on
             answer, texts = _done(samples), [generation.prompt + sample.text for sample in samples]
-            with tenant(generation.organization_id):
-                found = judging.scores(generation.version, texts, self._engine)
+            try:
+                with tenant(generation.organization_id):
+                    found = judging.scores(generation.version, texts, self._engine)
+            except DatabaseError:
+                raise
+            except Exception:
+                log.exception("the texts of request %s could not be judged", generation.pk)
+                found = [{"notes": [NOT_JUDGED]} for _ in texts]
             for row, each in zip(answer["samples"], found, strict=True):
                 row["scores"] = each
             _settle(generation, answer)
 
     def _take(self) -> None:
-        """Take on what is waiting, oldest first; of what is written ahead, one request at a time. A request that cannot
-        be answered fails alone.
-        """
+        """Take on what is waiting, oldest first; of what is written ahead, one request at a time."""
         # everyone: bots of several organizations may speak with the same weights; each row is settled in its tenant.
         waiting = Generation.everyone.filter(state=Generation.State.QUEUED, version__checksum=self._version.checksum)
-        taken = [*self._open, *(str(generation.pk) for generation, _ in self._to_judge)]
-        new = waiting.exclude(pk__in=taken).select_related("bot__connection", "version")
-        for generation in new.order_by("into_queue", "created_at"):
-            if generation.into_queue and any(each.into_queue for each in self._open.values()):
+        judged = [generation for generation, _ in self._to_judge]
+        taken = [*self._open, *(str(each.pk) for each in (*judged, *self._apart))]
+        new = list(waiting.exclude(pk__in=taken).select_related("bot__connection", "version").order_by(*IN_TURN))
+        died = deaths.of([str(generation.pk) for generation in new])
+        for generation in new:
+            if generation.into_queue and any(each.into_queue for each in (*self._open.values(), *self._apart)):
                 break
             if generation.version is None or not artifacts.alike(generation.version.folder, self._version.folder):
                 continue  # the same weights with another tokenizer write other texts
-            try:
-                sampler = self._sampler = self._sampler or self._engine.sampler(
-                    artifacts.local_folder(self._version.folder, self._version.checksum)
-                )
-                sampler.add(_request(generation))
-            except (EngineError, ArtifactError, ValidationError) as error:
-                _settle(generation, _failure(error))
+            if (times := died[str(generation.pk)]) >= MOST_DEATHS:
+                log.error("request %s is given up: a worker died with it %d times", generation.pk, times)
+                _settle(generation, {"state": Generation.State.FAILED, "error": DIED})
+                deaths.ended([str(generation.pk)])
+            elif times:
+                self._apart.append(generation)
             else:
-                self._open[str(generation.pk)] = generation
-                self._drawn[generation.organization_id] += generation.count
+                self._join(generation)
+
+    def _join(self, generation: Generation) -> None:
+        """Take a request on. One that cannot be answered fails alone."""
+        key = str(generation.pk)
+        if key not in self._begun:
+            deaths.begun(key)
+            self._begun.append(key)
+        try:
+            folder = artifacts.local_folder(self._version.folder, self._version.checksum)
+        except ArtifactError as error:  # whatever else a storage raises may pass: the sweep rings again
+            _settle(generation, _failure(error))
+            return
+        try:
+            self._sampler = self._sampler or self._engine.sampler(folder)
+            self._sampler.add(_request(generation))
+        except DatabaseError:
+            raise
+        except Exception as error:
+            _settle(generation, _failure(error))
+        else:
+            self._open[key] = generation
+            self._drawn[generation.organization_id] += generation.count
 
     def _look_for_readers(self) -> None:
         for key in streaming.watched(self._open):
             self._sent.setdefault(key, [])
 
-    def _send(self) -> None:
+    def _send(self, sampler: Sampler) -> None:
         """Send what is new to those who read along."""
-        assert self._sampler is not None
         for key, before in self._sent.items():
-            self._sent[key] = self._sampler.texts(key)
+            self._sent[key] = sampler.texts(key)
             streaming.send(key, before, self._sent[key])
 
-    def _tell(self) -> None:
+    def _tell(self, sampler: Sampler) -> None:
         """Show watchers how far the texts have come."""
-        assert self._sampler is not None
         for key, generation in self._open.items():
-            texts = self._sampler.texts(key)
+            texts = sampler.texts(key)
             if texts != self._told.get(key):
                 self._told[key] = texts
                 news = {"type": "generation", "generation": key, "state": generation.state, "texts": texts}
@@ -298,7 +366,13 @@ def _done(samples: Sequence[Sample]) -> dict[str, Any]:
 
 
 def _failure(error: Exception) -> dict[str, Any]:
-    words = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
+    if isinstance(error, ValidationError):
+        words = " ".join(error.messages)
+    elif isinstance(error, EngineError | ArtifactError):
+        words = str(error)
+    else:
+        log.error("a request for texts broke off: %s", error, exc_info=error)
+        words = BROKE_OFF
     return {"state": Generation.State.FAILED, "error": words[:500]}
 
 
