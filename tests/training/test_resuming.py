@@ -96,11 +96,14 @@ class RealRounds(FakeEngine):
 
 @pytest.fixture
 def real(tmp_path: Path) -> RealRounds:
+    import torch
+
+    torch.set_num_threads(1)  # as in the engine's own tests
     return RealRounds(tmp_path / "engine")
 
 
 @pytest.fixture
-def learner(bot: Bot) -> Run:
+def learner(bot: Bot, real: RealRounds) -> Run:
     """PPO of the small writer, which has a model but no past posts."""
     first = versions.create_version(
         bot, writers.writer_folder(), kind="offline", run=None, parent=None, base="writer", metrics={}

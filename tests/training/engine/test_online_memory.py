@@ -8,6 +8,7 @@ from tests.training.engine import writers
 from tests.training.engine.test_online_algorithms import config_of, people
 from tests.training.engine.test_online_rounds import ignore, later_round, scored_posts
 from training.engine import online_critic, online_published, policy
+from training.engine.algorithms import critic
 from training.engine.online import run_round
 from training.engine.online_published import MOST_POSTS
 
@@ -39,9 +40,13 @@ def test_of_a_long_past_the_newest_posts_are_learned_from_and_the_rest_is_passed
     assert set(output.state["trained"]) == {post.key for post in learning(posts)}
 
 
-def test_bespos_critic_learns_from_the_newest_posts_too(tmp_path):
-    posts = scored_posts(240)
-    output = run_round(later_round(tmp_path, posts, config=config_of("bespo")), ignore)
+def test_bespos_critic_learns_from_the_newest_posts_too(tmp_path, monkeypatch):
+    seen, honest = [], critic.read
+    monkeypatch.setattr(
+        critic, "read", lambda model, documents: (seen.append(len(documents)), honest(model, documents))[1]
+    )
+    output = run_round(later_round(tmp_path, scored_posts(240), config=config_of("bespo")), ignore)
+    assert seen[0] == MOST_POSTS
     assert output.decisions == ("Of 180 new scores the newest 128 are learned from, the older ones are passed over.",)
     assert len(output.state["trained"]) == 180
 
