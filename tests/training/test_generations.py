@@ -15,6 +15,7 @@ from accounts.tenancy import tenant
 from bots.models import Bot
 from tests.factories import World, make_bot, make_generation, make_version
 from tests.training.fake_engine import FakeEngine
+from training import streaming
 from training.engine.errors import EngineError
 from training.engine.types import SamplingParams
 from training.models import Dataset, Generation, ModelVersion
@@ -261,6 +262,8 @@ def test_what_breaks_a_batch_fails_alone_and_the_others_are_answered(
 ) -> None:
     break_with(engine, "poison", error)
     first, bad, last = (generations.request_generation(bot, prompt=words) for words in ("One", "poison", "Two"))
+    for generation in (first, bad, last):
+        streaming.watch(generation.pk)
     with tenant(world.globex.pk):
         stranger = make_bot()
         copy = make_version(stranger)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from bots.models import Bot, Post
 from tests.factories import make_bot, make_dataset, make_generation
 from tests.training.engine.conftest import _one_thread, tiny_model_folder
+from training import streaming
 from training.engine.errors import OutOfMemory
 from training.engine.sampling.decoders import StaticDecoder
 from training.engine.types import SamplingParams, TextRequest
@@ -148,6 +149,8 @@ def test_a_model_without_numbers_fails_its_requests_with_clear_words(
     save_file({**weights, "transformer.ln_f.bias": weights["transformer.ln_f.bias"] * float("nan")}, path)
     ModelVersion.objects.update(checksum=hashlib.sha256(path.read_bytes()).hexdigest())
     asked = [generations.request_generation(learner, count=2, params={"max_new_tokens": 8}) for _ in range(2)]
+    for each in asked:
+        streaming.watch(each.pk)
     generations.answer_generation(asked[0].pk, engine)
     for each in asked:
         each.refresh_from_db()

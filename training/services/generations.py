@@ -326,8 +326,8 @@ class _Batch:
 
     def _send(self, sampler: Sampler) -> None:
         """Send what is new to those who read along."""
-        for key, before in self._sent.items():
-            self._sent[key] = sampler.texts(key)
+        for key in self._sent.keys() & self._open.keys():
+            before, self._sent[key] = self._sent[key], sampler.texts(key)
             streaming.send(key, before, self._sent[key])
 
     def _tell(self, sampler: Sampler) -> None:
