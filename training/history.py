@@ -21,6 +21,7 @@ from training.models import Example, ModelVersion, Run
 
 NOT_COMPARED = Q(arm=Post.Arm.HUMAN) | Q(kind=Post.Kind.REPLY)
 """Posts that are no lesson for a policy that writes new posts: people's own, and replies, which meet other readers."""
+_SPOKEN = (*UPCOMING, PostState.PUBLISHED, PostState.UNKNOWN, PostState.NEEDS_HUMAN, PostState.DELETED)
 
 
 def origin_of(version: ModelVersion) -> ModelVersion:
@@ -161,8 +162,13 @@ def spoken_texts(bot: Bot) -> tuple[str, ...]:
     """Everything the bot has published, also what was taken down since, or is about to, oldest first: what a new post
     must not repeat.
     """
-    states = [*UPCOMING, PostState.PUBLISHED, PostState.UNKNOWN, PostState.NEEDS_HUMAN, PostState.DELETED]
-    return tuple(Post.objects.filter(bot=bot, state__in=states).order_by("created_at").values_list("text", flat=True))
+    return tuple(Post.objects.filter(bot=bot, state__in=_SPOKEN).order_by("created_at").values_list("text", flat=True))
+
+
+def other_texts(bot: Bot) -> tuple[str, ...]:
+    """Those of the `spoken_texts` that the learning arm did not write: the baseline's, people's own, and replies."""
+    spoken = Post.objects.filter(bot=bot, state__in=_SPOKEN)
+    return tuple(spoken.filter(~Q(arm=Post.Arm.LEARNING) | Q(kind=Post.Kind.REPLY)).values_list("text", flat=True))
 
 
 def upcoming_count(bot: Bot) -> int:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from bots.models import Bot, Post
-from tests.factories import make_generation, make_post, make_run, make_schedule, make_version
+from tests.factories import make_generation, make_post, make_reward, make_run, make_schedule, make_version
 from tests.telling import mailed
+from tests.training.conftest import ONLINE
 from tests.training.fake_engine import WORDS, FakeEngine, FakeSampler
+from training.engine.rounds import score_metrics
 from training.models import Dataset, Example, Generation, ModelVersion
-from training.services import ahead, generations, worker
+from training.services import ahead, generations, runs, worker
+from training.services.worker import advance_run
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +120,25 @@ def test_a_model_that_has_nothing_of_use_is_not_asked_for_ever(
     request.refresh_from_db()
     assert (request.state, request.error) == ("done", ahead.LEFT_OUT)
     assert generations.pending_ahead(bot) == 0
+
+
+def test_they_teach_a_round_but_count_in_neither_arm(bot: Bot, version: ModelVersion, engine: FakeEngine) -> None:
+    """They were drawn as a person asked, with no baseline post beside them."""
+    run = make_run(bot, "online", start_version=version, state="finished")
+    for arm in ("learning", "baseline"):
+        make_reward(make_post(bot, "published", arm=arm, provenance={"run": str(run.pk)}))
+    (request,) = generations.write_ahead(bot, 1, {"seed": 7})
+    answer(engine)
+    written = Post.objects.get(provenance__generation=str(request.pk))
+    make_reward(make_post(bot, "published", arm=written.arm, provenance=written.provenance))
+    advance_run(runs.start_online(bot, version, ONLINE).pk, engine)
+    told = engine.rounds[0]
+    assert told.lineage == str(version.pk)
+    assert [(post.arm, post.lineage == told.lineage) for post in told.scored] == [
+        ("learning", True), ("baseline", True), ("learning", False),
+    ]  # fmt: skip
+    figures = score_metrics(told.scored, np.zeros(3), told.lineage)
+    assert (figures["learning_posts"], figures["baseline_posts"]) == (1, 1)
 
 
 def test_what_was_cut_off_is_no_post(

@@ -4,41 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from training.engine import rounds
 from training.engine.algorithms import Algorithm
 from training.engine.algorithms.batch import LossParams
-from training.engine.features import FloatArray
-from training.engine.guards import Guard
-from training.engine.kl import pull_back
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.policy import PolicyTrainer, Step, published_sample
-from training.engine.rounds import Bench, RoundState
+from training.engine.proposing import PlainProposer, conclude
+from training.engine.rounds import RoundState, Underway
 from training.engine.scores import all_equal, normalise_rewards
-from training.engine.selection import choose_plain
-from training.engine.types import Arm, OnStep, Proposal, RoundInput, RoundOutput, Sample, ScoredPost, Speaker
+from training.engine.types import OnStep, RoundInput, RoundOutput, Sample, ScoredPost
 
 NOTHING_NEW = "No policy step: no new scores."
 NOT_A_NUMBER = "No policy step: its loss or gradient was not a number. The policy stays as it was."
-_SPARE = 4
+NOT_CHOSEN = "this algorithm does not choose among posts, so try a lower learning rate or another algorithm"
 
 
-@dataclass
-class PlainRound:
-    """One round under way. `rewards` are `given.scored`'s in standard units; `moved` counts the policy's steps."""
+@dataclass(kw_only=True)
+class PlainRound(Underway):
+    """A round under way whose policy learns from what is there already: published posts, or people's decisions."""
 
-    given: RoundInput
     algorithm: Algorithm
     on_step: OnStep
-    bench: Bench
-    policy: CausalLanguageModel
-    state: RoundState
-    rewards: FloatArray
-    metrics: dict[str, float]
-    decisions: list[str] = field(default_factory=list)
-    moved: int = 0
     training: PolicyTrainer | None = None
 
     def trainer(self, clip_norm: float | None) -> PolicyTrainer:
@@ -54,7 +43,7 @@ class PlainRound:
 
     def save(self) -> Path | None:
         """The folder of the new weights, and of Adam's moments beside them; None when the policy did not move."""
-        if not self.moved or self.training is None:
+        if not (self.moved or self.pulled) or self.training is None:
             return None
         model = self.given.workdir / "model"
         self.policy.save(model)
@@ -101,28 +90,19 @@ class PlainRound:
         return [published_sample(self.policy, text, self.policy.positions - 1) for text in texts]
 
     def book(self, trainer: PolicyTrainer, steps: Sequence[Step], kl_target: float = math.inf) -> bool:
-        """Note steps that were taken; pull a policy back to `kl_target` nats a post that went too far. False, and the
-        policy as the round began, when one was not a number.
+        """Note the steps on a batch, and settle what they came to (`Underway.settle`). True when at least one was taken
+        and kept: only then was anything learned from the batch.
         """
         for step in steps:
             if step.outcome == "not_finite":
                 self.metrics["not_finite_steps"] = 1.0
                 self.decisions.append(NOT_A_NUMBER)
-                self.policy, self.moved = CausalLanguageModel.load(str(self.given.policy)), 0
+                self.go_back()
                 return False
             self.metrics |= step.metrics
             self.on_step(self.moved, step.metrics)
-            if step.outcome == "taken":
-                self.moved += 1
-            elif step.outcome == "too_far":
-                share = pull_back(step.metrics["kl"], kl_target)
-                trainer.move_towards_reference(share)
-                self.moved += 1
-                self.decisions.append(
-                    f"The policy had drifted to {step.metrics['kl']:.1f} nats a post, twice what is allowed: "
-                    f"pulled back to {share:.0%} of the way."
-                )
-        return True
+            self.moved += step.outcome == "taken"
+        return self.settle(trainer, steps[-1], kl_target) and any(step.outcome == "taken" for step in steps)
 
 
 def begin(given: RoundInput, algorithm: Algorithm, on_step: OnStep) -> PlainRound:
@@ -136,50 +116,14 @@ def begin(given: RoundInput, algorithm: Algorithm, on_step: OnStep) -> PlainRoun
         policy=CausalLanguageModel.load(str(given.policy)),
         state=RoundState.read(given.state, given.config),
         rewards=rewards,
-        metrics=rounds.score_metrics(given.scored, rewards),
+        metrics=rounds.score_metrics(given.scored, rewards, given.lineage),
     )
 
 
 def finish(now: PlainRound) -> RoundOutput:
     """Save the policy if it moved, and propose plain samples."""
+    now.watch_diversity(NOT_CHOSEN)
+    now.watch_progress()
     model = now.save()
-    proposals = propose(now)
-    published = [*now.given.published_texts, *(proposal.text for proposal in proposals)]
-    now.metrics |= rounds.diversity_metrics(published, now.bench.basis.reference_texts, now.bench.training)
-    now.metrics |= {"policy_steps": float(now.moved), "candidates": float(now.given.learning_posts)}
-    return RoundOutput(model, tuple(proposals), now.metrics, tuple(now.decisions), now.state.write())
-
-
-def propose(now: PlainRound) -> list[Proposal]:
-    """Each arm's posts, drawn from its own model; while a version is on trial the stable one speaks beside it."""
-    given = now.given
-    guard = rounds.guard_for(given, now.bench.training)
-    proposals = _drawn(now, "learning", "policy", now.policy, given.learning_posts, guard)
-    if given.stable is not None and given.stable_posts:
-        stable = CausalLanguageModel.load(str(given.stable))
-        proposals += _drawn(now, "learning", "stable", stable, given.stable_posts, guard)
-    return proposals + _drawn(now, "baseline", "reference", now.bench.reference, given.baseline_posts, guard)
-
-
-def _drawn(
-    now: PlainRound, arm: Arm, speaker: Speaker, model: CausalLanguageModel, count: int, guard: Guard
-) -> list[Proposal]:
-    if not count:
-        return []
-    purpose = "stable" if speaker == "stable" else arm
-    params = rounds.sampling(now.given.config, rounds.seed_for(now.given, purpose))
-    proposals = []
-    for sample in choose_plain(rounds.draw(model, _SPARE * count, params, now.given.limit), count, guard):
-        nearest, run = now.bench.training.nearest(sample.text)
-        proposals.append(
-            Proposal(
-                text=sample.text,
-                arm=arm,
-                logprob=sample.logprob,
-                sampling=params,
-                nearest_text=nearest,
-                shared_run=run,
-                speaker=speaker,
-            )
-        )
-    return proposals
+    guard = rounds.guard_for(now.given, now.bench.training)
+    return conclude(now, PlainProposer(now, guard), model)

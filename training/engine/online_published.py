@@ -74,6 +74,7 @@ def _learn_carefully(now: PlainRound) -> None:
     steps = trainer.steps_on(batch, params, now.algorithm.steps, kl_target=target)
     if now.book(trainer, steps, target):
         now.use([post.key for post, _ in now.fresh()])
+    if steps[-1].outcome != "not_finite":
         now.state = replace(now.state, beta=controller.update(steps[-1].metrics["kl"], target).beta)
 
 

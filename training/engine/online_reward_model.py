@@ -5,8 +5,7 @@ samples, then the best of many candidates.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,38 +15,28 @@ from training.engine.algorithms.batch import LossParams
 from training.engine.critics import calibration, registry
 from training.engine.features import FloatArray
 from training.engine.guards import Guard
-from training.engine.kl import KLController, kl_target, pull_back
+from training.engine.kl import KLController, kl_target
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.policy import PolicyTrainer
-from training.engine.proposing import Proposer
-from training.engine.rollback import rollback
-from training.engine.rounds import Bench, RoundState
+from training.engine.proposing import Proposer, conclude
+from training.engine.rounds import Bench, RoundState, Underway
 from training.engine.scores import all_equal, normalise_rewards
-from training.engine.selection import Variety, spread_out
+from training.engine.selection import spread_out
 from training.engine.types import OnStep, RoundInput, RoundOutput, Sample
 
 TRUSTED_HISTORY = 0.5
 POSTS_WITHOUT_HISTORY = 64
 OBJECTION_COST = 1.0
 CAUTION_AFTER_FAILED_CHECK = 0.5
-DIVERSITY_FLOOR, DIVERSITY_RECOVERED = 0.8, 0.85
 
 
-@dataclass
-class _Round:
-    """One round under way."""
+@dataclass(kw_only=True)
+class _Round(Underway):
+    """A round under way that has a reward model: the `posterior`, and how its last predictions were borne out."""
 
-    given: RoundInput
-    bench: Bench
-    policy: CausalLanguageModel
     guard: Guard
-    state: RoundState
-    rewards: FloatArray
     posterior: registry.RewardModel
     check: reward_model.Check
-    metrics: dict[str, float]
-    decisions: list[str] = field(default_factory=list)
-    report: dict[str, Any] = field(default_factory=dict)
 
     def predict(self, texts: Sequence[str]) -> tuple[FloatArray, FloatArray]:
         return self.posterior.predict(self.bench.columns(texts))
@@ -66,22 +55,16 @@ class _Round:
 def reward_model_round(given: RoundInput, algorithm: Algorithm, on_step: OnStep) -> RoundOutput:
     """A round of an algorithm that learns from unpublished samples valued by the reward model."""
     now = _begin(given)
-    variety = _watch_diversity(now)
-    _watch_progress(now)
-    steps = _learn(now, algorithm, on_step) if _may_learn(now) else 0
+    variety = now.watch_diversity("less distance allowed, wider choice")
+    now.watch_progress()
+    if _may_learn(now):
+        _learn(now, algorithm, on_step)
+    now.metrics["beta"] = now.state.beta
     model = None
-    if steps:
+    if now.moved or now.pulled:
         model = given.workdir / "model"
         now.policy.save(model)
-    proposer = Proposer(given, now.bench, now.guard, now.posterior, now.values, variety)
-    proposals = proposer.propose(now.policy)
-    now.metrics |= proposer.metrics
-    now.decisions += proposer.decisions
-    now.report |= proposer.report
-    published = [*given.published_texts, *(proposal.text for proposal in proposals)]
-    now.metrics |= rounds.diversity_metrics(published, now.bench.basis.reference_texts, now.bench.training)
-    now.metrics |= {"policy_steps": float(steps), "beta": now.state.beta}
-    return RoundOutput(model, tuple(proposals), now.metrics, tuple(now.decisions), now.state.write(), now.report)
+    return conclude(now, Proposer(now, now.guard, now.posterior, now.values, variety), model)
 
 
 @dataclass(frozen=True)
@@ -110,7 +93,7 @@ def believe(given: RoundInput, bench: Bench) -> Belief:
 def _begin(given: RoundInput) -> _Round:
     bench = rounds.bench(given)
     known = believe(given, bench)
-    check, metrics = known.check, rounds.score_metrics(given.scored, known.rewards)
+    check, metrics = known.check, rounds.score_metrics(given.scored, known.rewards, given.lineage)
     if check.correlation is not None and check.slope is not None:
         metrics |= {"reward_model_correlation": check.correlation, "reward_model_slope": check.slope}
     return _Round(
@@ -125,35 +108,6 @@ def _begin(given: RoundInput) -> _Round:
         metrics=metrics,
         report=calibration.of_round(given.scored, known.rewards, known.posterior.noise),
     )
-
-
-def _watch_diversity(now: _Round) -> Variety:
-    """How varied the learning arm's posts are. Below the floor: half the KL, and Thompson selection until it has
-    recovered.
-    """
-    baseline = {post.text for post in now.given.scored if post.arm == "baseline"}
-    own = [text for text in now.given.published_texts if text not in baseline]
-    variety = Variety(own, now.bench.basis.reference_texts)
-    ratio = variety.ratio()
-    low = ratio < DIVERSITY_FLOOR or (now.state.thompson and ratio < DIVERSITY_RECOVERED)
-    if low:
-        now.decisions.append(
-            f"Posts repeat themselves (distinct-2 at {ratio:.0%} of the untrained model's): "
-            "less distance allowed, wider choice."
-        )
-    now.metrics["distinct_2_ratio"] = ratio
-    now.state = replace(now.state, kl_factor=0.5 if low else 1.0, thompson=low)
-    return variety
-
-
-def _watch_progress(now: _Round) -> None:
-    """Call for going back to an earlier version where the policy has lost what it had (`rollback`)."""
-    scored = now.given.scored
-    compared = [place for place, post in enumerate(scored) if post.lineage == scored[-1].lineage]
-    if answer := rollback([scored[place] for place in compared], now.rewards[compared], now.state.judged):
-        now.report["rollback"] = answer
-        now.decisions.append(answer["reason"])
-        now.state = replace(now.state, judged=answer["judged"])
 
 
 def _may_learn(now: _Round) -> bool:
@@ -181,15 +135,13 @@ def _may_learn(now: _Round) -> bool:
     return not reason
 
 
-def _learn(now: _Round, algorithm: Algorithm, on_step: OnStep) -> int:
-    """Up to `policy_steps` steps; returns how many changed the policy (pulling it back towards the reference counts as
-    one).
-    """
+def _learn(now: _Round, algorithm: Algorithm, on_step: OnStep) -> None:
+    """Up to `policy_steps` steps, and a look at what they came to."""
     config = now.given.config
     trainer = PolicyTrainer(now.policy, now.bench.reference, algorithm, config.learning_rate, clip_norm=1.0)
     target = kl_target(config.kl_target, len(now.rewards), now.state.kl_factor)
     controller = KLController(now.state.beta)
-    moved = 0
+    step = None
     for number in range(config.policy_steps):
         samples = _drawn(now, now.policy, config.samples_per_step, f"step {number}")
         if not samples:
@@ -206,17 +158,12 @@ def _learn(now: _Round, algorithm: Algorithm, on_step: OnStep) -> int:
         now.metrics |= step.metrics
         on_step(number, step.metrics)
         controller = controller.update(step.metrics["kl"], target)
-        moved += 1
         if step.outcome == "too_far":
-            share = pull_back(step.metrics["kl"], target)
-            trainer.move_towards_reference(share)
-            now.decisions.append(
-                f"The policy had drifted to {step.metrics['kl']:.1f} nats a post, twice what is allowed: "
-                f"pulled back to {share:.0%} of the way."
-            )
             break
+        now.moved += 1
     now.state = replace(now.state, beta=controller.beta)
-    return moved
+    if step is not None and (now.moved or step.outcome == "too_far"):
+        now.settle(trainer, step, target)
 
 
 def _drawn(now: _Round, model: CausalLanguageModel, count: int, purpose: str) -> list[Sample]:

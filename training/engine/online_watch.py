@@ -21,8 +21,7 @@ _ROWS = 16
 
 def learning_posts(round: RoundInput) -> list[str]:
     """The last posts of the learning arm, sent or not, oldest first; those of a trial are among them."""
-    baseline = {post.text for post in round.scored if post.arm == "baseline"}
-    return [text for text in round.published_texts if text not in baseline][-RECENT:]
+    return rounds.own_texts(round)[-RECENT:]
 
 
 def trial_posts(round: RoundInput) -> list[str]:

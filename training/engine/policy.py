@@ -14,15 +14,28 @@ from torch import Tensor
 
 from training.engine import checkpoints
 from training.engine.algorithms import Algorithm
-from training.engine.algorithms.batch import LossParams, PolicyBatch, written
-from training.engine.kl import must_stop
+from training.engine.algorithms.batch import LossParams, PolicyBatch, divergence, written
+from training.engine.kl import must_stop, pull_back
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.types import Metrics, Sample
 
 CLIP_NORM = 1.0
 MOMENTS = "adam.tensors"
 _PREFIX = "adam"
-_ROWS = 64
+_ROWS, _MEASURED_ROWS = 64, 16
+_PULLS = 8
+
+PULLED_BACK = (
+    "The policy had drifted to {kl:.1f} nats a post, over twice what is allowed: pulled back to {share:.0%} of the way."
+)
+TOO_WILD = (
+    "The policy's steps were left out: they took it to {kl:.1f} nats a post, where {limit:.1f} are allowed; pulling it "
+    "back was not enough. The policy stays as it was; lower the learning rate."
+)
+RUINED = (
+    "The policy's steps were left out: what they left behind was not a number. The policy stays as it was; lower the "
+    "learning rate."
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,17 @@ class Step:
 
     metrics: dict[str, float]
     outcome: Literal["taken", "enough", "too_far", "not_finite"]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What a round's steps came to: `kl` in nats per post after them, and what people are told ("" when all is well).
+    Not `kept`: the weights are of no use, the policy is to be as the round began.
+    """
+
+    kl: float
+    said: str = ""
+    kept: bool = True
 
 
 def never(metrics: Metrics) -> bool:
@@ -56,6 +80,7 @@ class PolicyTrainer:
         self._clip_norm = clip_norm
         self._parameters = [each for each in policy.network.parameters() if each.requires_grad]
         self._optimizer = torch.optim.Adam(self._parameters, lr=learning_rate, betas=(0.9, 0.999), eps=1e-8)
+        self._documents: Sequence[Document] = ()
         self.steps = 0
 
     def step(
@@ -94,6 +119,7 @@ class PolicyTrainer:
         kl_target: float,
         enough: Callable[[Metrics], bool] = never,
     ) -> Step:
+        self._documents = batch.documents
         self._optimizer.zero_grad(set_to_none=True)
         loss, metrics = self._loss(batch, params)
         if not all(map(math.isfinite, metrics.values())):
@@ -109,6 +135,44 @@ class PolicyTrainer:
         self._optimizer.step()
         self.steps += 1
         return Step(metrics, "taken")
+
+    def settle(self, last: Step, kl_target: float) -> Ending:
+        """Look once more at the weights that the steps, of which `last` was the last, left behind: a step only measures
+        the policy before it. Nothing is drawn: KL is measured on the last step's posts.
+
+        Beyond twice `kl_target` the policy is pulled back. Where that is not enough, it is to be as the round began,
+        unless no step was taken: then it began too far away, and is pulled until it is near enough.
+        """
+        measured = last.outcome in ("too_far", "enough") and self._finite()
+        kl = last.metrics["kl"] if measured else self._distance()
+        if not math.isfinite(kl):
+            return Ending(kl, RUINED, kept=False)
+        if not must_stop(kl, kl_target):
+            return Ending(kl)
+        share, left = 1.0, kl
+        for _ in range(1 if self.steps else _PULLS):
+            share *= (nearer := pull_back(left, kl_target))
+            self.move_towards_reference(nearer)
+            if not must_stop(left := self._distance(), kl_target):
+                break
+        if must_stop(left, kl_target) and self.steps:
+            return Ending(kl, TOO_WILD.format(kl=kl, limit=2 * kl_target), kept=False)
+        return Ending(kl, PULLED_BACK.format(kl=kl, share=share))
+
+    @torch.no_grad()
+    def _distance(self) -> float:
+        """KL(policy ‖ reference) in nats per post on the last step's posts; NaN where a weight is not a number."""
+        if not self._finite():
+            return math.nan
+        total = 0.0
+        for start in range(0, len(self._documents), _MEASURED_ROWS):
+            rows = self._documents[start : start + _MEASURED_ROWS]
+            own, frozen = (written_logits(model, rows)[0].log_softmax(dim=1) for model in (self.policy, self.reference))
+            total += float(divergence(own, frozen).sum())
+        return total / len(self._documents)
+
+    def _finite(self) -> bool:
+        return all(bool(torch.isfinite(each).all()) for each in self._parameters)
 
     def keep(self, folder: Path) -> None:
         """Leaves Adam's moments beside a model's weights: they are stored, and rolled back, with them."""

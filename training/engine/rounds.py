@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -18,8 +19,10 @@ from training.engine.features import FloatArray
 from training.engine.guards import Guard, TextIndex
 from training.engine.intervals import MIN_POSTS, lift_sequence, sequence_radius
 from training.engine.models.causal import CausalLanguageModel
+from training.engine.policy import PolicyTrainer, Step
+from training.engine.rollback import rollback
 from training.engine.scores import all_equal
-from training.engine.selection import RECENT
+from training.engine.selection import RECENT, Variety
 from training.engine.types import (
     HistoricPost,
     LengthLimit,
@@ -32,6 +35,7 @@ from training.engine.types import (
 
 _BENCHES = 2
 _MEMORY = 4096
+DIVERSITY_FLOOR, DIVERSITY_RECOVERED = 0.8, 0.85
 
 
 @dataclass
@@ -140,12 +144,77 @@ class RoundState:
         return {**asdict(self), "trained": list(self.trained)}
 
 
-def score_metrics(scored: Sequence[ScoredPost], rewards: FloatArray) -> dict[str, float]:
-    """Figures of the two arms in standard units, of all scored posts of the latest post's lineage; `reward_recent` of
-    the last 32 of the learning arm. `lift` has bounds that may be looked at after every post, from eight posts an arm
-    on; `equal_scores` says of how many posts all scores are equal.
+def own_texts(round: RoundInput) -> list[str]:
+    """The published texts that the learning arm wrote, oldest first."""
+    others = {post.text for post in round.scored if post.arm == "baseline"} | set(round.other_texts)
+    return [text for text in round.published_texts if text not in others]
+
+
+@dataclass(kw_only=True)
+class Underway:
+    """A round under way. `rewards` are `given.scored`'s in standard units; `metrics`, `decisions` and `report` gather
+    what there is to say. `moved` counts the policy's steps; it was `pulled` when it was moved towards the reference.
     """
-    compared = [(p, float(r)) for p, r in zip(scored, rewards, strict=True) if p.lineage == scored[-1].lineage]
+
+    given: RoundInput
+    bench: Bench
+    policy: CausalLanguageModel
+    state: RoundState
+    rewards: FloatArray
+    metrics: dict[str, float]
+    decisions: list[str] = field(default_factory=list)
+    report: dict[str, Any] = field(default_factory=dict)
+    moved: int = 0
+    pulled: bool = False
+
+    def watch_diversity(self, answer: str) -> Variety:
+        """How varied the learning arm's posts are. Below the floor, and until it has recovered, the state says so, and
+        people are told what the `answer` is.
+        """
+        variety = Variety(own_texts(self.given), self.bench.basis.reference_texts)
+        ratio = variety.ratio()
+        low = ratio < DIVERSITY_FLOOR or (self.state.thompson and ratio < DIVERSITY_RECOVERED)
+        if low:
+            said = f"Posts repeat themselves (distinct-2 at {ratio:.0%} of the untrained model's)"
+            self.decisions.append(f"{said}: {answer}.")
+        self.metrics["distinct_2_ratio"] = ratio
+        self.state = replace(self.state, kl_factor=0.5 if low else 1.0, thompson=low)
+        return variety
+
+    def watch_progress(self) -> None:
+        """Call for going back to an earlier version where the policy has lost what it had (`rollback`)."""
+        scored = self.given.scored
+        compared = [place for place, post in enumerate(scored) if post.lineage == self.given.lineage]
+        if answer := rollback([scored[place] for place in compared], self.rewards[compared], self.state.judged):
+            self.report["rollback"] = answer
+            self.decisions.append(answer["reason"])
+            self.state = replace(self.state, judged=answer["judged"])
+
+    def settle(self, trainer: PolicyTrainer, last: Step, kl_target: float) -> bool:
+        """Let nothing be kept of the steps that is not a number or went too far. False, and the policy as the round
+        began, when they came to nothing.
+        """
+        ending = trainer.settle(last, kl_target)
+        if ending.said:
+            self.decisions.append(ending.said)
+            self.metrics |= {"kl": ending.kl} if math.isfinite(ending.kl) else {"not_finite_steps": 1.0}
+        if ending.kept:
+            self.pulled = self.pulled or bool(ending.said)
+        else:
+            self.go_back()
+        return ending.kept
+
+    def go_back(self) -> None:
+        """The policy as the round began."""
+        self.policy, self.moved, self.pulled = CausalLanguageModel.load(str(self.given.policy)), 0, False
+
+
+def score_metrics(scored: Sequence[ScoredPost], rewards: FloatArray, lineage: str) -> dict[str, float]:
+    """Figures of the two arms in standard units, of all scored posts of a lineage; `reward_recent` of the last 32 of
+    the learning arm. `lift` has bounds that may be looked at after every post, from eight posts an arm on;
+    `equal_scores` says of how many posts all scores are equal.
+    """
+    compared = [(p, float(r)) for p, r in zip(scored, rewards, strict=True) if p.lineage == lineage]
     arms = {arm: [reward for post, reward in compared if post.arm == arm] for arm in ("learning", "baseline")}
     learning, baseline = arms["learning"], arms["baseline"]
     metrics: dict[str, float] = {"learning_posts": len(learning), "baseline_posts": len(baseline)}

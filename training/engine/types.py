@@ -55,9 +55,7 @@ class LengthLimit:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a post was, or is to be, written under; "" where nothing is known. `context` is what it answers, oldest
-    first.
-    """
+    """What a post was, or is to be, written under; "" where unknown. `context` is what it answers, oldest first."""
 
     author: str = ""
     community: str = ""
@@ -260,8 +258,9 @@ class ScoredPost:
     `predicted` is what the reward model expected before publication (standard units) and `predicted_sd` how sure it was
     of that expectation, `hour_of_week` 0–167 in the bot's zone. `speaker` is who wrote it in the trial of a version
     that is under way: the "policy" on trial, or the "stable" version it is tried against; "" for all other posts.
-    `noise` is the variance of the reward's own noise, 1 for a reading at full age and more for a young one. `lineage`
-    names the frozen version that the post's run began with: only posts of one lineage are compared with its baseline.
+    `noise` is the variance of the reward's own noise, 1 at full age and more for a young reading. `lineage` names the
+    frozen version that the post's run began with: only posts of the round's lineage are compared. It is "" for posts
+    that no run proposed (written ahead): they teach, but count in neither arm.
     """
 
     key: str
@@ -335,10 +334,11 @@ class RoundInput:
     the last round returned in `RoundOutput.state` (empty for the first), `learned` what the round that made `policy`
     did ({} where none made it; None: the same as `state`). `cache` is a folder that outlives rounds, for what is costly
     to make again (features); without one, it is `workdir/cache`. `history` and people's `decisions` are in order of
-    time: the reward model takes a trend out of the former's scores. While a version is on trial, `policy` is that
-    version and `stable` the one it is tried against, which writes `stable_posts` of the learning arm's posts beside
-    `learning_posts`; `trial_texts` were written on trial. `hold` is why the policy is to stay as it is this round, or
-    "".
+    time: the reward model takes a trend out of the former's scores. `other_texts` are those of `published_texts` that
+    the learning arm did not write (of scored posts the arm is known), `trial_texts` those that were written on trial.
+    While a version is on trial, `policy` is that version and `stable` the one it is tried against, which writes
+    `stable_posts` beside `learning_posts`. `hold` is why the policy is to stay as it is this round, or "". `lineage` is
+    the round's own, as in `ScoredPost`.
     """
 
     number: int
@@ -361,6 +361,8 @@ class RoundInput:
     trial_texts: tuple[str, ...] = ()
     limit: LengthLimit | None = None
     hold: str = ""
+    lineage: str = ""
+    other_texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -182,6 +182,8 @@ def _input(run: Run, config: OnlineRunConfig, number: int, last: Round | None, s
         stable=_folder(speakers.stable) if on_trial else None,
         stable_posts=wanted - baseline - policy_posts,
         limit=LengthLimit(0, connection.face.excess),
+        lineage=str(speakers.reference.pk),
+        other_texts=history.other_texts(run.bot),
     )
 
 

@@ -87,7 +87,7 @@ def test_a_round_learns_and_reports_every_figure(tmp_path):
     assert all(np.isfinite(value) for value in output.metrics.values())
     assert steps == [(0, {"loss", "kl", "entropy"}), (1, {"loss", "kl", "entropy"})]
     assert output.metrics["policy_steps"] == 2
-    assert output.metrics["candidates"] == pytest.approx(42, abs=1)
+    assert output.metrics["candidates"] == pytest.approx(7 * 6 + 4, abs=1)
 
 
 def test_proposals_carry_their_provenance(tmp_path):

@@ -187,3 +187,26 @@ def test_what_others_wrote_is_no_alarm_about_the_trial(tmp_path) -> None:
 
 def test_too_few_posts_of_a_bot_are_not_watched(tmp_path) -> None:
     assert online_watch.watch(later_round(tmp_path, scored_posts(16))) == []  # 12 of the learning arm
+
+
+def test_a_policy_without_a_choice_left_is_held_where_it_is(tmp_path) -> None:
+    collapsed = CausalLanguageModel.load(str(writers.writer_folder()))
+    with torch.no_grad():
+        collapsed.network.transformer.ln_f.weight.mul_(8.0)
+    collapsed.save(tmp_path / "collapsed")
+    output = run_round(later_round(tmp_path, policy=tmp_path / "collapsed"), ignore)
+    assert output.model is None
+    levels = {each["name"]: each["level"] for each in output.report["watchdog"]}
+    assert levels["entropy"] == "alarm"
+    (said,) = (text for text in output.decisions if text.startswith("No policy step"))
+    assert said.startswith("No policy step: the watchdog raised an alarm. The policy's entropy is ")
+
+
+def test_what_the_learning_arm_did_not_write_is_not_watched(tmp_path) -> None:
+    good = scored_posts(24, seed=5)
+    unscored = tuple(f"like if you love {word}" for word in writers.WORDS)
+    given = later_round(tmp_path, good)
+    given = replace(given, published_texts=(*given.published_texts, *unscored), other_texts=unscored)
+    assert online_watch.learning_posts(given) == [post.text for post in good if post.arm == "learning"]
+    levels = {each["name"]: each["level"] for each in run_round(given, ignore).report["watchdog"]}
+    assert levels["bait_share"] == "ok"
