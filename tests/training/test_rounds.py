@@ -128,15 +128,14 @@ def test_a_round_is_told_what_was_learned_so_far(
 
 
 def test_a_round_is_told_what_the_learning_arm_did_not_write(run: Run, engine: FakeEngine, bot: Bot) -> None:
-    wrote = {
-        (arm, kind): make_post(bot, "published", arm=arm, kind=kind).text
-        for arm, kind in (("human", "new"), ("baseline", "new"), ("learning", "new"), ("learning", "reply"))
-    }
+    own = make_post(bot, "published", arm="learning").text
+    others = {make_post(bot, "published", arm=arm).text for arm in ("human", "baseline")}
+    others.add(make_post(bot, "published", arm="learning", kind="reply", reply_to="remote-1").text)
     make_post(bot, "declined", arm="baseline")
     advance_run(run.pk, engine)
     (told,) = engine.rounds
-    assert set(told.published_texts) == set(wrote.values())
-    assert set(told.other_texts) == set(wrote.values()) - {wrote["learning", "new"]}
+    assert set(told.published_texts) == {own, *others}
+    assert set(told.other_texts) == others
 
 
 def test_a_fixed_seed_makes_a_round_repeatable(bot: Bot, start: ModelVersion, engine: FakeEngine) -> None:
