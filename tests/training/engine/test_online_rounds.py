@@ -316,7 +316,7 @@ def test_reinforce_trains_on_each_published_post_once(tmp_path, monkeypatch):
     assert seen[0][1][0] == 0.0
     assert first.model is not None
     assert third.model is None
-    assert third.decisions == ("No policy step: no new scores.",)
+    assert third.decisions[0] == "No policy step: no new scores."
 
 
 def test_reinforce_publishes_plain_samples(tmp_path):
@@ -333,10 +333,10 @@ def test_unknown_algorithms_are_refused(tmp_path):
 def test_score_metrics_by_hand():
     posts = scored_posts(16)
     rewards = np.where([post.arm == "baseline" for post in posts], -1.0, 2.0)
-    metrics = rounds.score_metrics(posts, rewards)
+    metrics = rounds.score_metrics(posts, rewards, "")
     assert (metrics["reward_mean"], metrics["baseline_mean"], metrics["reward_sd"]) == (2.0, -1.0, 0.0)
     assert "lift" not in metrics
-    more = rounds.score_metrics(posts * 2, np.concatenate([rewards + 0.5, rewards - 0.5]))
+    more = rounds.score_metrics(posts * 2, np.concatenate([rewards + 0.5, rewards - 0.5]), "")
     assert more["lift"] == pytest.approx(3.0)
     assert 0 < more["lift_low"] < 3 < more["lift_high"] < 6
 
@@ -346,8 +346,8 @@ def test_the_arms_are_compared_within_one_lineage():
     earlier = [replace(post, lineage="earlier") for post in scored_posts(32)]
     later = [replace(post, lineage="later", published_order=post.published_order + 32) for post in scored_posts(40)]
     noise = np.random.default_rng(0).standard_normal(72)
-    alone = rounds.score_metrics(later, noise[32:])
-    assert rounds.score_metrics([*earlier, *later], noise) == alone
+    alone = rounds.score_metrics(later, noise[32:], "later")
+    assert rounds.score_metrics([*earlier, *later], noise, "later") == alone
     assert alone["learning_posts"] + alone["baseline_posts"] == 40
 
 
