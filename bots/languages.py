@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import re
 
-ADDRESS = re.compile(r"(?:https?://|www\.)\S+|\b[a-z0-9-]+\.(?:com|org|net|io|co|ly|gl|me|de|tv)/\S+", re.IGNORECASE)
+# A part of a host's name has 63 characters at most (RFC 1035); without that bound, a long run would be read once from
+# each of its hyphens on.
+ADDRESS = re.compile(
+    r"(?:https?://|www\.)\S+|\b[a-z0-9-]{1,63}\.(?:com|org|net|io|co|ly|gl|me|de|tv)/\S+", re.IGNORECASE
+)
 MENTION = re.compile(r"(?<!\w)(?:@[\w.-]+(?:@[\w.-]+)?|/?u/[\w-]+)")
 NAMES = {
     "en": "English", "de": "German", "fr": "French", "es": "Spanish", "it": "Italian", "pt": "Portuguese",

@@ -15,7 +15,7 @@ from accounts.models import AuditEntry
 from bots.models import Bot
 from tests.training.fake_engine import FakeEngine
 from training import artifacts
-from training.engine.errors import EngineError
+from training.engine.errors import EngineError, NothingToTestOn
 from training.engine.types import Conditions, TrainingPost
 from training.models import Dataset, Metric, ModelVersion, Run, SampleSet
 from training.services import finetuning, runs, versions
@@ -227,6 +227,21 @@ def test_a_fault_of_the_engine_fails_the_run_with_its_words(run: Run, engine: Fa
     assert (run.lease_until, run.owner) == (None, "")
     assert run.finished_at is not None
     assert AuditEntry.objects.filter(action="run.state", after={"state": "failed"}).count() == 1
+
+
+def test_posts_that_left_nothing_to_test_on_are_marked_and_the_next_run_tests_on_others(
+    run: Run, bot: Bot, dataset: Dataset, engine: FakeEngine
+) -> None:
+    broken = list(dataset.examples.order_by("position"))[-4:]
+    engine.fault = NothingToTestOn({str(post.pk): "Its loss is not a number, alone too." for post in broken})
+    advance_run(run.pk, engine)
+    assert again(run).state == "failed"
+    assert run.error.startswith("Every post that was held out to test on broke the training")
+    engine.fault = None
+    advance_run(runs.start_finetune(bot, dataset).pk, engine)
+    assert len(engine.trained[-1]["posts"]) == 36
+    assert not {post.text for post in broken} & set(engine.trained[-1]["heldout"])
+    assert ModelVersion.objects.count() == 1
 
 
 def test_a_fault_that_nobody_foresaw_leaves_the_run_to_the_next_try(run: Run, engine: FakeEngine) -> None:

@@ -9,10 +9,13 @@ from dataclasses import replace
 from training.engine import conditioning
 from training.engine.epochs import EpochPlan
 from training.engine.models.causal import CausalLanguageModel
-from training.engine.packing import PackedRows, collate, plan_rows
+from training.engine.packing import PackedRows, collate, keeps_apart, plan_rows
 from training.engine.types import FinetuneConfig, TrainingPost
 
 WIDTH_STEP = 32
+ALONE_IN_ROWS = (
+    "Posts in one row would see one another in a model of this kind, so each is computed in a row of its own."
+)
 
 LeftOut = Callable[[int], bool]
 """Whether the post of a number is left out."""
@@ -22,7 +25,8 @@ class Batches:
     """Posts by number: first those to train on, then the parts that are held out.
 
     Rows are as narrow as the longest post allows, and more of them make a step: the same tokens, less attention
-    computed only to be masked away. `width` is their width in tokens.
+    computed only to be masked away. `width` is their width in tokens. Where the model lets posts in a row see one
+    another, each has a row of its own, and `notes` say so.
     """
 
     def __init__(
@@ -38,9 +42,14 @@ class Batches:
         limit = min(config.context, model.positions)
         always = replace(config, condition_dropout=0.0)
         self._documents = conditioning.documents(model.tokenizer, train, config, limit + 1)
-        self._documents += conditioning.documents(model.tokenizer, held, always, limit + 1)
-        lengths = [len(document) - 1 for document in self._documents]
-        self.width = min(limit, math.ceil(max(lengths[: len(train)]) / WIDTH_STEP) * WIDTH_STEP)
+        longest = max(map(len, self._documents)) - 1
+        self.width = min(limit, math.ceil(longest / WIDTH_STEP) * WIDTH_STEP)
+        self._documents += conditioning.documents(model.tokenizer, held, always, self.width + 1)
+        self._first_heldout = len(train)
+        packed = keeps_apart(model)
+        self.notes = () if packed else (ALONE_IN_ROWS,)
+        # To the plan, a post that must be alone is as wide as its row.
+        lengths = [len(document) - 1 if packed else self.width for document in self._documents]
         self.rows_per_step = max(1, config.rows_per_step * config.context // self.width)
         self.plan = EpochPlan(
             lengths[: len(train)], [post.weight for post in train], self.width, self.rows_per_step, config.seed
@@ -51,6 +60,10 @@ class Batches:
             plan = plan_rows(lengths[first : first + len(part)], self.width)[:most]
             self._heldout[name] = [[first + number for number in row] for row in plan]
             first += len(part)
+
+    def is_heldout(self, number: int) -> bool:
+        """Whether a post is only tested on."""
+        return number >= self._first_heldout
 
     def name(self, number: int) -> str:
         """What reports call a post."""

@@ -78,10 +78,14 @@ class _Parts:
     tail: list[int]
     words: list[int]
 
+    @property
+    def fixed(self) -> int:
+        """How long the prompt is without its context."""
+        return len(self.head) + len(self.tail)
+
     def ids(self, room: int) -> list[int]:
         """The ids in at most `room` tokens: the context is cut from the left, and left out before anything else is."""
-        fixed = len(self.head) + len(self.tail) + len(self.words)
-        space = room - fixed - 1
+        space = room - self.fixed - len(self.words) - 1
         if not self.context or space < 1:
             return self.head + self.tail + self.words
         return [*self.head, self.context[0], *self.context[1:][-space:], *self.tail, *self.words]
@@ -90,7 +94,8 @@ class _Parts:
 def documents(
     tokenizer: PostTokenizer, posts: Sequence[TrainingPost], config: FinetuneConfig, room: int
 ) -> list[list[int]]:
-    """Each post as the model learns it, in at most `room` tokens where its context can be cut to it.
+    """Each post as the model learns it. In `room` tokens, to which it will be cut, there is its whole prompt and at
+    least half of them for its words: contexts are cut first, and a prompt that is longer still is left out.
 
     A share `condition_dropout` of the posts goes without its prompt, so that the model also writes unasked; which ones
     follows from the seed and the post's place.
@@ -104,7 +109,8 @@ def documents(
     for post, words, bare in zip(posts, texts, dropped, strict=True):
         conditions = Conditions() if bare else post.conditions
         parts = _parts(tokenizer, _values(conditions, names), [*words, tokenizer.end_id])
-        answer.append(parts.ids(room))
+        ids = parts.ids(room)
+        answer.append(ids if len(ids) <= room or parts.fixed < room / 2 else [tokenizer.end_id, *parts.words])
     return answer
 
 

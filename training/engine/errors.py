@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class EngineError(Exception):
     """Base of the engine's own errors; the message is fit to be shown to a person."""
@@ -21,3 +23,16 @@ class TrainingDiverged(EngineError):
 
 class OutOfMemory(EngineError):
     """A model or a training does not fit into the memory there is."""
+
+
+class NothingToTestOn(EngineError):
+    """Every post that was held out to say when to stop broke the training. `quarantined` says of each post that the
+    training left out, by its key, why.
+    """
+
+    def __init__(self, quarantined: Mapping[str, str]) -> None:
+        super().__init__(
+            "Every post that was held out to test on broke the training, so nothing could say when to stop. They are "
+            "left out from now on: start the training again, and it tests on others."
+        )
+        self.quarantined = quarantined

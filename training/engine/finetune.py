@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,14 @@ import torch
 from training.engine import adapters, checkpoints, conditioning, memory, quarantine
 from training.engine.batches import Batches
 from training.engine.distributed import ALONE, Group
-from training.engine.errors import TrainingDiverged
+from training.engine.errors import NothingToTestOn, TrainingDiverged
 from training.engine.guards import TextIndex
 from training.engine.memorisation import measure
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.optimizers import Optimizers, schedule
 from training.engine.packing import PackedRows
 from training.engine.quarantine import Quarantine
-from training.engine.stepping import Halving, accumulate, compute_alone
+from training.engine.stepping import Halving, accumulate, compute_alone, measure_nats
 from training.engine.types import FinetuneConfig, FinetuneReport, OnStep, SamplingParams, TrainingPost
 
 OnSamples = Callable[[int, list[str]], None]
@@ -95,15 +96,15 @@ class Finetune:
         conditioning.teach(self.model, conditioning.chosen(config))
         adapters.prepare(self.model.network, config)
         described = [str(base_model), asdict(config), *([asdict(p) for p in ps] for ps in (train, heldout, authors))]
-        fingerprint = hashlib.sha256(json.dumps(described).encode()).hexdigest()
-        self._state = _State(fingerprint, halving=Halving(config.micro_rows))
         self._batches = Batches(self.model, train, {TIME: heldout, AUTHORS: authors}, config)
+        fingerprint = hashlib.sha256(json.dumps([*described, *self._batches.notes]).encode()).hexdigest()
+        self._state = _State(fingerprint, notes=self._batches.notes, halving=Halving(config.micro_rows))
         self.total_steps = max(1, math.ceil(config.max_epochs * self._batches.plan.steps))
         self._training_texts = [post.text for post in train]
         self._index: TextIndex | None = None
         self._optimizers = Optimizers(self.model.network, config)
         self._best: dict[str, torch.Tensor] = {}
-        self._quarantine = Quarantine(workdir)
+        self._quarantine = Quarantine(workdir, len(self._batches.posts))
         self._restore()
 
     def run(
@@ -114,7 +115,8 @@ class Finetune:
         `on_step` gets loss, learning_rate, gradient_norm and tokens_per_second of each step. Of each evaluation, the
         first of them at step 0, it gets heldout_loss and perplexity, heldout_author_loss where authors are held out,
         and, where samples are drawn, memorised_rate, longest_shared_run and longest_shared_words. Raises
-        `TrainingDiverged` when the loss is no longer a number, and `OutOfMemory` when no smaller batch helps.
+        `TrainingDiverged` when the loss is no longer a number, `OutOfMemory` when no smaller batch helps, and
+        `NothingToTestOn` when every held-out post had to be left out.
         """
         group, state = self._group, self._state
 
@@ -199,29 +201,40 @@ class Finetune:
 
     def _gradient(self, rows: PackedRows) -> tuple[float, float, Exception | None]:
         """Loss and gradient norm of a step, and what broke it off. The gradients, clipped, are in the parameters."""
-        group, state = self._group, self._state
+        group = self._group
         mine, tokens = rows[group.rank :: group.size], rows.scored_tokens
-        while True:
+
+        def compute(at_once: int) -> float:
             # Dropout, where a model has it, must not depend on what the process drew before.
-            torch.manual_seed(_mix(self.config.seed, state.step) + group.rank)
-            part, problem = 0.0, None
-            try:
-                part = accumulate(self.model, mine, tokens, state.halving.rows)
-            except Exception as error:
-                problem = error
-            trouble = group.largest(0 if problem is None else 1 if memory.ran_out(problem) else 2)
-            if trouble == 2:
-                return math.nan, math.nan, problem or RuntimeError("Another process of this training broke off.")
-            if trouble == 0:
-                break
-            self._optimizers.forget_gradients()
-            state.halving = state.halving.again(len(rows[:: group.size]), problem)
-            state.notes += (state.halving.note(state.step + 1),)
+            torch.manual_seed(_mix(self.config.seed, self._state.step) + group.rank)
+            return accumulate(self.model, mine, tokens, at_once)
+
+        part, problem = self._in_memory(compute, len(rows[:: group.size]))
+        if problem is not None:
+            return math.nan, math.nan, problem
         group.sum_gradients(self._optimizers.trained.values())
         norm = torch.nn.utils.clip_grad_norm_(
             self._optimizers.trained.values(), self.config.clip_norm or math.inf, foreach=True
         )
         return group.total(part)[0], float(norm), None
+
+    def _in_memory(self, compute: Callable[[int], float], most_rows: int) -> tuple[float, Exception | None]:
+        """What `compute` returns, told how many rows fit into memory at once, and what broke it off, in any process."""
+        state = self._state
+        while True:
+            found, problem = math.nan, None
+            try:
+                found = compute(state.halving.rows)
+            except Exception as error:
+                problem = error
+            trouble = self._group.largest(0 if problem is None else 1 if memory.ran_out(problem) else 2)
+            if trouble == 0:
+                return found, None
+            if trouble == 2:
+                return math.nan, problem or RuntimeError("Another process of this training broke off.")
+            self._optimizers.forget_gradients()
+            state.halving = state.halving.again(most_rows, problem)
+            state.notes += (state.halving.note(state.step + 1),)
 
     def _left_out(self, number: int) -> bool:
         return self._quarantine.holds(number, self._state.step)
@@ -240,11 +253,14 @@ class Finetune:
     def _find_killer(self, stop: Callable[[], bool]) -> bool:
         """Looks at the step that the process before died in. False when `stop` ended that early."""
         if self._group.size == 1:
-            return self._quarantine.after_death(self._gradient_alone, stop)
+            return self._quarantine.after_death(self._alone, stop)
         # The first process looks alone, and must not ask the others meanwhile whether to stop.
-        done = self._group.from_first(lambda: self._quarantine.after_death(self._gradient_alone, lambda: False))
+        done = self._group.from_first(lambda: self._quarantine.after_death(self._alone, lambda: False))
         self._quarantine.add(self._group.from_first(lambda: self._quarantine.entries))
         return done
+
+    def _alone(self, number: int) -> float:
+        return (self._loss_alone if self._batches.is_heldout(number) else self._gradient_alone)(number)
 
     def _gradient_alone(self, number: int) -> float:
         torch.manual_seed(_mix(self.config.seed, self._state.step))
@@ -253,9 +269,8 @@ class Finetune:
         finally:
             self._optimizers.forget_gradients()
 
-    @torch.no_grad()
     def _loss_alone(self, number: int) -> float:
-        return float(self.model.loss(self._batches.alone(number)))
+        return measure_nats(self.model, self._batches.alone(number), 0)
 
     def _evaluate(self, on_step: OnStep, on_samples: OnSamples | None) -> None:
         state = self._state
@@ -296,30 +311,40 @@ class Finetune:
         return measure([sample.text for sample in drawn], self._index)
 
     def heldout_loss(self, part: str = TIME) -> float:
-        """Nats per token of the present weights over the posts that a part holds out; NaN when it holds out none."""
+        """Nats per token of the present weights over the posts that a part holds out; NaN when it holds out none.
+        Raises `NothingToTestOn` when the newest posts are all in quarantine.
+        """
         batches = self._batches.heldout(part, self._left_out)
         if not batches:
+            if part == TIME:
+                raise NothingToTestOn(self.report().quarantined)
             return math.nan
-        loss = self._mean_loss(batches)
+        loss, problem = self._mean_loss(batches)
         if math.isfinite(loss):
             return loss
         if self._blame([row for batch in batches for row in batch], self._loss_alone):
             return self.heldout_loss(part)
-        raise TrainingDiverged(
+        raise problem or TrainingDiverged(
             f"The held-out loss is not a number at step {self._state.step}. "
             f"Start the training again with a learning rate below {self.config.learning_rate:g}."
         )
 
-    @torch.no_grad()
-    def _mean_loss(self, batches: Sequence[Sequence[Sequence[int]]]) -> float:
-        self.model.network.eval()
+    def _mean_loss(self, batches: Sequence[Sequence[Sequence[int]]]) -> tuple[float, Exception | None]:
+        """Nats per token over the batches, and what broke it off; one batch a process at a time."""
+        group = self._group
         nats, tokens = 0.0, 0
-        for batch in batches[self._group.rank :: self._group.size]:
-            rows = self._batches.tensors(batch)
-            nats += float(self.model.loss(rows)) * rows.scored_tokens
+        for first in range(0, len(batches), group.size):
+            together = batches[first : first + group.size]
+            if group.is_first:
+                self._quarantine.begin(self._state.step, [number for b in together for row in b for number in row])
+            rows = self._batches.tensors(next(iter(together[group.rank :]), []))
+            part, problem = self._in_memory(partial(measure_nats, self.model, rows), len(together[0]))
+            if problem is not None:
+                return math.nan, problem
+            nats += part
             tokens += rows.scored_tokens
-        nats, count = self._group.total(nats, tokens)
-        return nats / count
+        nats, count = group.total(nats, tokens)
+        return nats / count, None
 
     def _save(self) -> None:
         state = self._state
@@ -341,6 +366,7 @@ class Finetune:
                 f"{self.workdir} holds the training of other posts, another model or other settings. "
                 "Start this training in a folder of its own."
             )
+        self._quarantine.restore(checkpoint.state.get("quarantined"))
         state = _State(**checkpoint.state)
         notes = (*state.notes, *(_damage(step, checkpoint.step) for step in checkpoint.damaged))
         halving = Halving(**checkpoint.state["halving"])

@@ -3,20 +3,26 @@
 A document is `[end, t1, …, tn, end]`. Its first n+1 tokens are inputs, its last n+1 are the targets, so no document is
 asked to predict the start of the next. Boundaries are told by `position_ids` alone, which restart at 0: transformers
 derives the block-diagonal mask from them, and silently does not when an `attention_mask` of ones is passed too. Never
-pass one.
+pass one. Nor does it for every architecture (OPT, BLOOM, …): ask `keeps_apart`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from training.engine.models.causal import CausalLanguageModel
 
 IGNORED = -100
 """The target of a position that is not scored."""
 
 OPEN_ROWS = 16
+TOLERANCE = 1e-4
+"""How far a document's hidden states may move, as a share of the largest, for what else is in its row: rounding."""
 
 
 @dataclass(frozen=True)
@@ -99,3 +105,19 @@ def pack(documents: Sequence[Sequence[int]], context: int, filler: int) -> Packe
     """All `documents` packed in rows of `context` tokens (see `plan_rows` and `collate`)."""
     plan = plan_rows([len(d) - 1 for d in documents], context)
     return collate([[documents[i] for i in row] for row in plan], context, filler)
+
+
+@torch.no_grad()
+def keeps_apart(model: CausalLanguageModel) -> bool:
+    """Whether the model computes a document as if it were alone when another one precedes it in its row. Asked of the
+    model itself, in float32: two rows with the same document, once behind another and once first.
+    """
+    before, document = model.tokenizer.documents(["Two posts", "in one row"])
+    lengths = [len(before) - 1, len(document) - 1]
+    rows = collate([[before, document], [document]], sum(lengths), model.tokenizer.end_id)
+    model.network.eval()
+    states = model.network.base_model(
+        input_ids=rows.input_ids.to(model.device), position_ids=rows.position_ids.to(model.device), use_cache=False
+    ).last_hidden_state
+    packed, alone = states[0, lengths[0] :], states[1, : lengths[1]]
+    return float((packed - alone).abs().max()) <= TOLERANCE * float(alone.abs().max())

@@ -1,10 +1,10 @@
 """Posts that break a training, found by computing the posts of a broken step one at a time.
 
-Before a step is computed, a small file says which posts are in work. It is not flushed: a process that dies leaves it
-to the next one, and a machine that goes down has broken no post. The next process computes these posts one at a time,
-each again under its name. A healthy training that was killed finds nothing and goes on; nothing that is computed here
-changes its state. A post that the process dies of twice, alone, is left out from that step on; so is one that raises,
-or is not a number, in its step and alone.
+Before a step or a batch that is held out is computed, a small file says which posts are in work. It is not flushed: a
+process that dies leaves it to the next one, and a machine that goes down has broken no post. The next process computes
+these posts one at a time, each again under its name. A healthy training that was killed finds nothing and goes on;
+nothing that is computed here changes its state. A post that the process dies of twice, alone, is left out from that
+step on; so is one that raises, or is not a number, in its step and alone. A file that is damaged says nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import contextlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,28 @@ class Entry:
     reason: str
 
 
-class Quarantine:
-    """The posts of the training in `folder` that are left out, and the file that says which are in work."""
+@dataclass(frozen=True)
+class _Work:
+    """The posts of `step` that are in work, one at a time if they are `alone`. `earlier` counts the deaths in that step
+    before, `deaths` those of the first post alone.
+    """
 
-    def __init__(self, folder: Path) -> None:
-        self._list, self._in_work = folder / LIST, folder / IN_WORK
-        stored = _read(self._list) or {}
-        self.entries = {int(number): Entry(**entry) for number, entry in stored.items()}
+    step: int
+    posts: list[int]
+    earlier: int = 0
+    alone: bool = False
+    deaths: int = 0
+
+
+class Quarantine:
+    """Those of the `posts` (a number) of the training in `folder` that are left out, and the file that says which are
+    in work.
+    """
+
+    def __init__(self, folder: Path, posts: int) -> None:
+        self._list, self._in_work, self._posts = folder / LIST, folder / IN_WORK, posts
+        self.entries: dict[int, Entry] = {}
+        self.restore(_read(self._list))
         self._deaths: dict[int, int] = {}  # of a step, in a row
 
     def holds(self, number: int, step: int) -> bool:
@@ -55,6 +70,14 @@ class Quarantine:
     def as_json(self) -> dict[str, dict[str, Any]]:
         """What a checkpoint's state says of it."""
         return {str(number): vars(entry) for number, entry in self.entries.items()}
+
+    def restore(self, stored: Any) -> None:
+        """Leaves out what `as_json` told once; nothing where that is not what is `stored`."""
+        try:
+            found = {int(number): Entry(int(told["step"]), str(told["reason"])) for number, told in stored.items()}
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+            return
+        self.add({number: entry for number, entry in found.items() if number in range(self._posts)})
 
     def add(self, found: Mapping[int, Entry]) -> None:
         """Leaves posts out; `save` makes it last."""
@@ -68,7 +91,7 @@ class Quarantine:
 
     def begin(self, step: int, numbers: Sequence[int]) -> None:
         """Says that the posts of a step are in work."""
-        self._write({"step": step, "posts": list(numbers), "earlier": self._deaths.get(step, 0)})
+        self._write(_Work(step, list(numbers), self._deaths.get(step, 0)))
 
     def end(self) -> None:
         """Says that nothing is in work."""
@@ -78,39 +101,49 @@ class Quarantine:
         """Looks for what killed the process before this one, if anything did. False when `should_stop` ended it early:
         the next call goes on. Raises `EngineError` when processes keep dying in one step and no post is to blame.
         """
-        left = _read(self._in_work)
+        left = self._left()
         if left is None:
             return True
-        step, posts, alone = int(left["step"]), list(left["posts"]), bool(left.get("alone"))
-        self._deaths = {step: int(left["earlier"]) + (not alone)}
+        step, posts = left.step, left.posts
+        self._deaths = {step: left.earlier + (not left.alone)}
         if self._deaths[step] >= MOST_DEATHS:
             self.end()
             raise EngineError(
                 f"The training process died {MOST_DEATHS} times in a row in step {step + 1}, though none of its posts "
                 "is to blame. Perhaps memory ran out: set “micro_rows” to a small number and start the training again."
             )
-        deaths = int(left["deaths"]) + 1 if alone else 0
+        deaths = left.deaths + 1 if left.alone else 0
         if deaths >= DEATHS:
             words = f"The training process died of it {deaths} times when it was computed alone."
             self.add({posts.pop(0): Entry(step, words)})
             self.save()
             self._deaths, deaths = {}, 0
         while posts:
-            earlier = self._deaths.get(step, 0)
-            self._write({"step": step, "posts": posts, "alone": True, "deaths": deaths, "earlier": earlier})
+            work = _Work(step, posts, self._deaths.get(step, 0))
+            self._write(replace(work, alone=True, deaths=deaths))
             with contextlib.suppress(Exception):  # what can be caught comes again in the step itself
                 compute(posts[0])
             posts, deaths = posts[1:], 0
             if posts and should_stop():
-                self._write({"step": step, "posts": posts, "earlier": earlier - 1})
+                self._write(replace(work, posts=posts, earlier=work.earlier - 1))
                 return False
         self.end()
         return True
 
-    def _write(self, content: Mapping[str, Any]) -> None:
+    def _left(self) -> _Work | None:
+        """What the process before left in work."""
+        try:
+            left = _Work(**_read(self._in_work))
+        except TypeError:  # not there, or not what was written
+            return None
+        numbers = [left.step, *left.posts, left.earlier, left.deaths] if isinstance(left.posts, list) else [""]
+        sound = all(type(number) is int for number in numbers) and set(left.posts) <= set(range(self._posts))
+        return left if sound and (left.posts or not left.alone) else None
+
+    def _write(self, work: _Work) -> None:
         self._in_work.parent.mkdir(parents=True, exist_ok=True)
         aside = self._in_work.with_suffix(".part")
-        aside.write_text(json.dumps(content), encoding="utf-8")
+        aside.write_text(json.dumps(asdict(work)), encoding="utf-8")
         aside.replace(self._in_work)
 
 

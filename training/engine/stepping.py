@@ -1,9 +1,9 @@
-"""The gradient of one step, in as many parts as fit into memory."""
+"""Gradients and losses of rows, in as many parts as fit into memory."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -45,13 +45,28 @@ def accumulate(model: CausalLanguageModel, rows: PackedRows, tokens: int, at_onc
     """
     model.network.train()
     total = 0.0
-    for first in range(0, len(rows), at_once or max(len(rows), 1)):
-        part = rows[first : first + (at_once or len(rows))]
+    for part in _parts(rows, at_once):
         if share := part.scored_tokens / max(tokens, 1):
             loss = model.loss(part) * share
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
     return total
+
+
+@torch.no_grad()
+def measure_nats(model: CausalLanguageModel, rows: PackedRows, at_once: int) -> float:
+    """The nats of all scored tokens of `rows`, computed `at_once` rows at a time (0: all)."""
+    model.network.eval()
+    total = 0.0
+    for part in _parts(rows, at_once):
+        if tokens := part.scored_tokens:
+            total += float(model.loss(part)) * tokens
+    return total
+
+
+def _parts(rows: PackedRows, at_once: int) -> Iterator[PackedRows]:
+    for first in range(0, len(rows), at_once or max(len(rows), 1)):
+        yield rows[first : first + (at_once or len(rows))]
 
 
 def compute_alone(model: CausalLanguageModel, row: PackedRows, trained: Iterable[torch.nn.Parameter]) -> float:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from django.db import transaction
 from accounts import clock
 from accounts.doorbell import ring
 from training import artifacts, configs, history
+from training.engine.errors import NothingToTestOn
 from training.engine.types import FinetuneReport, TrainingPost
 from training.models import Example, ModelVersion, Run
 from training.services import critics, gates, runs, versions
@@ -81,7 +83,7 @@ def advance(run: Run, engine: Engine) -> None:
     workdir = artifacts.work_folder("finetune", run.pk)
     runs.mark_running(run)
     watch = _Watch(run)
-    with Recorder(run) as recorder:
+    with Recorder(run) as recorder, _marking():
         report = engine.finetune(
             key=str(run.pk),
             base=run.bot.base_model,
@@ -109,6 +111,21 @@ def advance(run: Run, engine: Engine) -> None:
         ring(runs.ADVANCE, run.organization_id, run.pk)
 
 
+@contextlib.contextmanager
+def _marking() -> Iterator[None]:
+    """Marks posts also where a training ends for want of others."""
+    try:
+        yield
+    except NothingToTestOn as problem:
+        _mark(problem.quarantined)
+        raise
+
+
+def _mark(quarantined: Mapping[str, str]) -> None:
+    for key, reason in quarantined.items():
+        Example.objects.filter(pk=key).update(quarantined=reason[:300])
+
+
 class _Watch:
     """Asked before every step whether to end the slice: time is up, somebody wants the run to pause or stop, or the
     lease is lost.
@@ -133,8 +150,7 @@ class _Watch:
 def _finish(run: Run, engine: Engine, report: FinetuneReport, progress: dict[str, Any], *, stopped: bool) -> None:
     workdir = artifacts.work_folder("finetune", run.pk)
     progress |= {"reason": report.reason}
-    for key, reason in report.quarantined.items():
-        Example.objects.filter(pk=key).update(quarantined=reason[:300])
+    _mark(report.quarantined)
     if report.best_heldout_loss is None:
         progress["reason"] = "It was stopped before its first evaluation, so there was no model to keep."
         runs.release(run, state=Run.State.STOPPED, finished_at=clock.now(), progress=progress)

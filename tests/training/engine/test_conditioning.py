@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from training.engine import conditioning
+from training.engine.batches import Batches
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.packing import IGNORED, pack
 from training.engine.tokenizer import PostTokenizer, train_tokenizer
@@ -87,6 +88,36 @@ def test_a_long_context_is_cut_from_the_left_and_the_post_kept_whole(taught: Cau
     assert cut == [*kept, *tokenizer.encode(context)[-space:], *tail]
     (without,) = conditioning.documents(tokenizer, [post], ALL, len(kept) + len(tail) - 1)
     assert without == [*kept[:-1], *tail]
+
+
+@pytest.mark.parametrize(("room", "kept"), [(40, True), (33, True), (32, False), (8, False)])
+def test_a_prompt_leaves_its_post_half_of_the_room_or_is_left_out(
+    taught: CausalLanguageModel, room: int, kept: bool
+) -> None:
+    tokenizer = taught.tokenizer
+    known = Conditions(author="abcdef", topic="ghijkl", context="mnopqr")
+    text = "the cat sat on the mat, a dog ran in the park; the cat sat on the mat, a dog ran in the park"
+    prompt = ids(tokenizer, "<|endoftext|>", "<|author|>", "abcdef", "<|topic|>", "ghijkl", "<|post|>")
+    (document,) = conditioning.documents(tokenizer, [TrainingPost(text, conditions=known)], ALL, room)
+    words = [*tokenizer.encode(text), tokenizer.end_id]
+
+    assert len(prompt) == 16
+    assert len(prompt) + len(words) > 40
+    assert document == ([*prompt, *words] if kept else [tokenizer.end_id, *words])
+
+
+def test_a_cut_prompt_is_never_learned(taught: CausalLanguageModel) -> None:
+    tokenizer = taught.tokenizer
+    known = Conditions(author="abcdefghijklmnopq", topic="abcdefghijklmnopq", context="abcdefghijklmnopq")
+    posts = [TrainingPost("the cat" * times, conditions=known) for times in (1, 3, 10)]
+    config = FinetuneConfig(conditions="author,topic,context", condition_dropout=0.0, context=32)
+    batches = Batches(taught, [TrainingPost("a dog"), *posts], {"time": posts}, config)
+
+    for number, post in enumerate([TrainingPost("a dog"), *posts, *posts]):
+        scored = [token for token in batches.tensors([[number]]).targets[0].tolist() if token != IGNORED]
+        words = [*tokenizer.encode(post.text), tokenizer.end_id]
+        assert scored == words[: len(scored)]
+        assert len(scored) >= min(len(words), 16)
 
 
 @given(st.lists(st.one_of(st.sampled_from(MARKS), st.text(max_size=8)), max_size=6).map("".join))

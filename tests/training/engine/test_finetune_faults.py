@@ -255,12 +255,12 @@ def test_a_pause_while_posts_are_looked_at_alone_counts_no_death(build: Build, p
 
 def test_a_step_that_kills_again_and_again_with_nothing_to_blame_is_given_up(tmp_path: Path) -> None:
     for _ in range(quarantine.MOST_DEATHS):
-        process = quarantine.Quarantine(tmp_path)
+        process = quarantine.Quarantine(tmp_path, 8)
         assert process.after_death(lambda number: 1.0, never)
         process.begin(6, [1, 2])
 
     with pytest.raises(EngineError, match="died 5 times in a row in step 7"):
-        quarantine.Quarantine(tmp_path).after_death(lambda number: 1.0, never)
+        quarantine.Quarantine(tmp_path, 8).after_death(lambda number: 1.0, never)
 
 
 def test_a_flipped_byte_costs_a_slice_and_is_said(build: Build) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import random
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bots.languages import language_of
 from tests.training.imports.streams import jsonl_bytes
 from training.imports import FILTERS, ImportedRow, checked_filters, preview
 from training.imports.filters import near_duplicates
+from training.imports.filters.blocklist import blocklist
 
 
 def row(text: str, **fields: Any) -> ImportedRow:
@@ -85,6 +89,60 @@ def test_a_blocklist_looks_for_whole_words_and_phrases() -> None:
         "A CAT!", "the grumpy\ndog", "I know C++.",
     ]  # fmt: skip
     assert not drops("blocklist", "anything")
+
+
+def test_a_blocklist_tells_the_first_and_longest_of_its_words() -> None:
+    check = FILTERS["blocklist"].check({"words": ["dog", "grumpy", "grumpy dog", "c++", "c", "strasse", "İzmir", "#x"]})
+    told = {
+        text: check(row(text))
+        for text in ("a Dog, grumpy dog", "The GRUMPY  dog", "grumpy cat", "C++ and c", "c and C++", "##X", "ab#x",
+                     "Straße", "STRASSE", "izmir", "x")
+    }  # fmt: skip
+    assert told == {
+        "a Dog, grumpy dog": "holds “Dog”", "The GRUMPY  dog": "holds “GRUMPY  dog”", "grumpy cat": "holds “grumpy”",
+        "C++ and c": "holds “C++”", "c and C++": "holds “c”", "##X": "holds “#X”", "ab#x": None, "Straße": None,
+        "STRASSE": "holds “STRASSE”", "izmir": "holds “izmir”", "x": None,
+    }  # fmt: skip
+
+
+@given(st.text(max_size=3), st.text(max_size=30))
+@settings(max_examples=300)
+def test_a_blocklist_finds_what_a_search_for_the_whole_word_finds(listed: str, text: str) -> None:
+    words = [listed.strip() or "a", "is", "SS"]
+    alternatives = "|".join(r"\s+".join(map(re.escape, w.split())) for w in sorted(words, key=len, reverse=True))
+    found = re.search(rf"(?<!\w)(?:{alternatives})(?!\w)", text, re.IGNORECASE)
+    assert blocklist(words)(row(text)) == (f"holds “{found.group()}”" if found else None)
+
+
+def test_letters_that_are_the_same_but_for_capitals_are_so_to_a_blocklist() -> None:
+    missed = []
+    for letter in map(chr, range(0x1_0000)):
+        for other in {letter.lower(), letter.upper(), letter.title()} - {letter}:
+            if re.fullmatch(r"\w", other) and re.fullmatch(re.escape(letter), other, re.IGNORECASE):
+                missed += [letter] if not drops("blocklist", other, {"words": [letter]}) else []
+    assert missed == []
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("links_only", ("", "a-", "/")),
+        ("personal_data", ("", "A-", " 1")),
+        ("personal_data", ("1 ", "A.", "")),
+        ("personal_data", ("+1", "((", "")),
+        ("personal_data", ("a@", "a.", "1")),
+    ],
+)
+def test_a_text_made_to_keep_a_filter_busy_does_not(name: str, parts: tuple[str, str, str]) -> None:
+    """A time that grew with the square of the length would be longer than any test may take."""
+    first, repeated, last = parts
+    assert not drops(name, first + repeated * 250_000 + last)
+
+
+def test_ten_thousand_words_are_looked_up() -> None:
+    words = [f"word{number}" for number in range(10_000)]
+    assert not drops("blocklist", "a text of words " * 30_000, {"words": words})
+    assert drops("blocklist", "a text of words " * 30_000 + "Word9999", {"words": words})
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,10 @@ CARD = re.compile(r"(?<![\w.,-])(?<!\d\s)[3-6]\d{3}(?:[ -]?\d){9,15}(?![\w,-]|\.
 IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]\w)")
 IPV6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:])", re.IGNORECASE)
 STREETS_BEFORE = r"(?:Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Square|Sq|Terrace)"
+# The run of a German street's name is bounded: it would be read once from each capital after a hyphen on.
 POSTAL = re.compile(
     rf"\b\d{{1,5}}[a-z]? (?:[A-Z][\w'’.-]+ ){{1,3}}{STREETS_BEFORE}\b\.?"
-    r"|\b[A-ZÄÖÜ][\wäöüß.-]*(?:straße|strasse|str\.|gasse|weg|platz|allee) \d{1,4}\s?[a-z]?\b"
+    r"|\b[A-ZÄÖÜ][\wäöüß.-]{0,63}(?:straße|strasse|str\.|gasse|weg|platz|allee) \d{1,4}\s?[a-z]?\b"
     r"|\b\d{1,4}(?: ?bis)?,? (?:rue|avenue|boulevard|place|chemin) (?:d[eu]s? |de la |de l['’])?[A-ZÉÈ]\w+"
 )
 IBAN_LENGTHS = {
