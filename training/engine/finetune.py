@@ -303,6 +303,7 @@ class Finetune:
         state, shown = self._state, self.config.samples_per_evaluation
         params = SamplingParams(max_new_tokens=SAMPLE_TOKENS, seed=_mix(self.config.seed, state.step))
         drawn = self.model.generate([""] * max(shown, MEMORISATION_SAMPLES), params)
+        self.model.forget_ready()  # the next step changes the weights
         state.samples = tuple(sample.text for sample in drawn[:shown])
         if on_samples is not None:
             on_samples(state.step, list(state.samples))

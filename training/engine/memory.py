@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import torch
 
 from training.engine import plugins
 from training.engine.errors import OutOfMemory
+from training.engine.models import causal
 from training.engine.models.registry import STARTER, STARTER_FOLDER
 from training.engine.types import FinetuneConfig
 
@@ -99,21 +100,50 @@ def _from_hub(source: str) -> dict[str, tuple[int, ...]] | None:
 
 
 def needed_bytes(shapes: Shapes, config: FinetuneConfig) -> int:
-    """Bytes for the weights in float32, and, of those that are trained, gradients, the optimizer's state and a copy of
-    the best. Activations come on top, and can be made smaller by `micro_rows`.
+    """Bytes for the weights in float32, and, of those that are trained, the optimizer's state and a copy of the best;
+    and for what is larger: their gradients, or what an evaluation needs, which is the weights made ready for drawing
+    samples and, with LoRA, a copy of those that adapters are merged into. Activations come on top, and can be made
+    smaller by `micro_rows`.
     """
-    frozen = [pattern.strip() for pattern in config.frozen.split(",") if pattern.strip()]
-    everything = sum(math.prod(shape) for shape in shapes.values())
+    everything = sum(map(math.prod, shapes.values()))
+    merged = 0
     if config.method == "lora":
-        trained = sum(config.lora_rank * sum(shape) for shape in shapes.values() if len(shape) == 2)
-        everything += trained
-    else:
-        trained = sum(
-            math.prod(shape)
+        targets = _patterns(config.lora_targets) or ["*"]
+        adapted = [
+            shape
             for name, shape in shapes.items()
-            if not any(fnmatchcase(name, pattern) for pattern in frozen)
-        )
-    return _FLOAT * (everything + trained * (2 + _OPTIMIZER_FLOATS[config.optimizer]))
+            if len(shape) == 2 and not _is_table(name) and _matches(name.removesuffix(".weight"), targets)
+        ]
+        merged = sum(map(math.prod, adapted))
+        trained = sum(config.lora_rank * sum(shape) for shape in adapted)
+        everything += trained
+        if config.conditions:  # their marks are taught in the embeddings
+            trained += max((math.prod(shape) for name, shape in shapes.items() if _is_table(name)), default=0)
+    else:
+        frozen = _patterns(config.frozen)
+        trained = sum(math.prod(shape) for name, shape in shapes.items() if not _matches(name, frozen))
+    evaluation = merged + (everything * _ready_share() if config.samples_per_evaluation else 0)
+    return math.ceil(
+        _FLOAT * (everything + trained * (1 + _OPTIMIZER_FLOATS[config.optimizer]) + max(trained, evaluation))
+    )
+
+
+def _ready_share() -> float:
+    """How large the weights that are made ready for drawing are, as a share of those in float32."""
+    return 0.5 if torch.cuda.is_available() or causal.fast_in_bfloat16() else 1.0
+
+
+def _is_table(name: str) -> bool:
+    """Whether a weight is of embeddings or of the output layer, which no adapter is for."""
+    return any(part in name for part in ("emb", "wte", "wpe", "lm_head"))
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _patterns(listed: str) -> list[str]:
+    return [pattern.strip() for pattern in listed.split(",") if pattern.strip()]
 
 
 def available_bytes() -> int:

@@ -17,7 +17,7 @@ USUAL_NAMES: dict[Role, tuple[str, ...]] = {
     ),
     "score": (
         "score", "reward", "likes", "like_count", "favorites", "favourites", "favorite_count", "favourites_count",
-        "upvotes", "ups", "reactions", "points", "stars", "votes", "engagement",
+        "upvotes", "ups", "reactions", "points", "stars", "votes", "engagement", "reply_score",
     ),
     "author": ("author", "user", "username", "user_name", "screen_name", "handle", "account", "name"),
     "community": ("subreddit", "community", "channel", "group", "forum"),
@@ -30,7 +30,7 @@ USUAL_NAMES: dict[Role, tuple[str, ...]] = {
         "reply_to_text", "in_reply_to_text", "parent_text", "parent_body", "parent_comment", "parent", "context",
         "comment", "comment_body", "comment_text", "question", "prompt",
     ),
-    "is_repost": ("is_retweet", "is_repost", "is_reblog", "is_boost"),
+    "is_repost": ("is_retweet", "is_repost", "is_reblog", "is_boost", "repost_flag"),
     "in_reply_to": (
         "in_reply_to_status_id", "in_reply_to_status_id_str", "in_reply_to_id", "in_reply_to", "replied_to_tweet_id",
         "is_reply",

@@ -312,14 +312,24 @@ def test_a_header_that_is_no_object_is_left_to_loading(tmp_path: Path) -> None:
         assert memory.describe(str(tmp_path)) is None
 
 
-def test_needs_by_hand(tiny_model_folder: Path) -> None:
+def test_needs_by_hand(tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.engine.models.causal.fast_in_bfloat16", lambda: True)
     shapes = {"a.weight": (100, 10), "a.bias": (100,)}
     full = FinetuneConfig()
+    lora = replace(full, method="lora", lora_rank=2)
 
     assert memory.needed_bytes(shapes, full) == 4 * (1100 + 1100 * 4)
     assert memory.needed_bytes(shapes, replace(full, optimizer="sgd")) == 4 * (1100 + 1100 * 3)
     assert memory.needed_bytes(shapes, replace(full, frozen="*.bias")) == 4 * (1100 + 1000 * 4)
-    assert memory.needed_bytes(shapes, replace(full, method="lora", lora_rank=2)) == 4 * (1100 + 220 + 220 * 4)
+    # What is made ready for drawing is half as large, and more than the gradients where most weights are frozen.
+    assert memory.needed_bytes(shapes, replace(full, frozen="*.weight")) == 4 * (1100 + 100 * 3 + 550)
+    # 220 weights of adapters; their sums with 1000 weights are taken while it is tested.
+    assert memory.needed_bytes(shapes, replace(lora, samples_per_evaluation=0)) == 4 * (1320 + 220 * 3 + 1000)
+    assert memory.needed_bytes(shapes, lora) == 4 * (1320 + 220 * 3 + 1000 + 660)
+    assert memory.needed_bytes(shapes, replace(lora, lora_targets="b*")) == 4 * (1100 + 550)
+    tables = shapes | {"wte.weight": (50, 10)}
+    assert memory.needed_bytes(tables, lora) == 4 * (1820 + 220 * 3 + 1000 + 910)
+    assert memory.needed_bytes(tables, replace(lora, conditions="topic")) == 4 * (1820 + 720 * 3 + 1000 + 910)
     described = memory.describe(str(tiny_model_folder))
     assert described is not None
     assert described["transformer.wpe.weight"] == (64, 32)

@@ -146,6 +146,10 @@ class CausalLanguageModel:
         made: T = self._decoding[precision][1]
         return made
 
+    def forget_ready(self) -> None:
+        """Lets go of what `sampler` made of the weights; it is made anew when it is needed."""
+        self._decoding.clear()
+
     @torch.no_grad()
     def logprobs(self, texts: Sequence[str]) -> list[list[float]]:
         """For each text the log-probability in nats of each of its tokens and of the end token after them.
