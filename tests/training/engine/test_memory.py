@@ -39,10 +39,10 @@ print(peak(large, "large") - before)
 
 @pytest.fixture(scope="module")
 def large_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of 17 million weights."""
+    """A model of 13 million weights."""
     tokenizer = train_tokenizer(POSTS * 4, vocab_size=320)
     config = LlamaConfig(
-        vocab_size=tokenizer.vocab_size, hidden_size=512, intermediate_size=2048, num_hidden_layers=4,
+        vocab_size=tokenizer.vocab_size, hidden_size=512, intermediate_size=2048, num_hidden_layers=3,
         num_attention_heads=8, max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
     torch.manual_seed(0)
@@ -51,11 +51,10 @@ def large_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_a_training_takes_about_what_it_is_said_to_need(
-    tiny_model_folder: Path, large_model_folder: Path, tmp_path: Path, method: str
+def test_lora_takes_about_what_it_is_said_to_need(
+    tiny_model_folder: Path, large_model_folder: Path, tmp_path: Path
 ) -> None:
-    config = replace(CONFIG, method=method, evaluate_every=1, micro_rows=1, samples_per_evaluation=1)
+    config = replace(CONFIG, method="lora", evaluate_every=100, micro_rows=1, samples_per_evaluation=1)
     shapes = memory.describe(str(large_model_folder))
     assert shapes is not None
     needed = memory.needed_bytes(shapes, config)
@@ -66,6 +65,6 @@ def test_a_training_takes_about_what_it_is_said_to_need(
         text=True, check=True,
     )  # fmt: skip
 
-    assert needed > 150e6
+    assert needed > 100e6
     # Allocators keep some of what they are given back.
     assert 0.5 < int(done.stdout) / needed < 2.5

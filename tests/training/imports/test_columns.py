@@ -27,6 +27,14 @@ from training.imports.columns import guess_columns
             Columns(text="tweet.full_text", created_at="tweet.created_at"),
         ),
         (["text", "parent_text"], Columns(text="text", reply_to_text="parent_text")),
+        (
+            ["comment_body", "reply_body", "reply_score"],
+            Columns(text="reply_body", score="reply_score", reply_to_text="comment_body"),
+        ),
+        (
+            ["date", "handle", "text", "favorite_count", "repost_flag", "deleted_flag"],
+            Columns("text", "favorite_count", "handle", None, "date", is_repost="repost_flag"),
+        ),
     ],
 )
 def test_usual_names_are_recognised(found: list[str], columns: Columns) -> None:
