@@ -11,7 +11,7 @@ from bots.models import Bot
 from training.imports.contract import ROLES
 from training.imports.filters import FILTERS, Parameter
 from training.models import Dataset, ModelVersion, Run
-from training.settings_schema import ONLINE_PRESETS, SETTINGS
+from training.settings_schema import ONLINE_PRESETS, PRESETS, SETTINGS, Preset
 
 
 class DatasetForm(forms.Form):
@@ -91,6 +91,10 @@ def _parameter_value(parameter: Parameter, given: Any) -> Any:
     return [word.strip() for word in given.split(",") if word.strip()]
 
 
+def _preset_choices(presets: Mapping[str, Preset]) -> list[tuple[str, str]]:
+    return [(name, f"{preset.label}: {preset.help}") for name, preset in presets.items() if name != "default"]
+
+
 class RunForm(forms.Form):
     kind = forms.ChoiceField(choices=Run.Kind.choices, widget=forms.RadioSelect, initial=Run.Kind.OFFLINE)
     dataset = forms.ModelMultipleChoiceField(
@@ -115,9 +119,12 @@ class RunForm(forms.Form):
         help_text="For online learning; empty: the current one.",
     )
     preset = forms.ChoiceField(
-        choices=[(name, f"{preset.label}: {preset.help}") for name, preset in ONLINE_PRESETS.items()],
+        choices=[
+            ("default", "Default"),
+            *((label, _preset_choices(PRESETS[kind])) for kind, label in Run.Kind.choices),
+        ],
         required=False,
-        help_text="For online learning: what to start from; settings given below win.",
+        help_text="What to start from; settings given below win.",
     )
 
     def __init__(self, bot: Bot, *args: Any, **kwargs: Any) -> None:
@@ -133,8 +140,13 @@ class RunForm(forms.Form):
         return dict(ONLINE_PRESETS[data["preset"] or "default"].config)
 
     def clean(self) -> dict[str, Any]:
-        """Raises ValidationError for weights that are no numbers, or not as many as datasets."""
+        """Raises ValidationError for a preset of the other kind of run, and for weights that are no numbers, or not as
+        many as datasets.
+        """
         data: dict[str, Any] = super().clean() or self.cleaned_data
+        kind, preset = data.get("kind"), data.get("preset") or "default"
+        if kind and preset not in PRESETS[kind]:
+            self.add_error("preset", f"This preset is not for {Run.Kind(kind).label.lower()}.")
         datasets = list(data.get("dataset") or ())
         words = [word for word in data.get("weights", "").split(",") if word.strip()]
         try:

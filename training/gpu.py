@@ -157,11 +157,9 @@ class GpuEngine:
                 return [{} for _ in texts]
             return judging.judge(reader, origin, texts, given)
 
-    def train_critics(
-        self, model: Path, learned: Sequence[RatedPost], heldout: Sequence[RatedPost], *, seed: int
-    ) -> dict[str, Any]:
+    def train_critics(self, model: Path, posts: Sequence[RatedPost], *, seed: int) -> dict[str, Any]:
         with _words():
-            return train_critics(model, learned, heldout, seed)
+            return train_critics(model, posts, seed)
 
     def rank_replies(
         self,
@@ -175,10 +173,10 @@ class GpuEngine:
         training: Callable[[], Sequence[str]],
     ) -> list[ReplyRanking]:
         with _words():
-            writer = self._model(model)
-            if not isinstance(writer, CausalLanguageModel):
+            writer, reader = self._model(model), self._model(critics)
+            if not isinstance(writer, CausalLanguageModel) or not isinstance(reader, CausalLanguageModel):
                 raise EngineError("Replies can be ranked for language models of the ordinary kind alone; choose one.")
-            rankings = stedden.rank_replies(writer, critics, contexts, candidates, seed, least_realism)
+            rankings = stedden.rank_replies(writer, reader, critics, contexts, candidates, seed, least_realism)
         if critics not in self._compared:
             self._compared = {critics: TextIndex(training())}
         return [replace(each, replies=tuple(map(self._with_run(critics), each.replies))) for each in rankings]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django_filters import rest_framework as filters
@@ -15,6 +16,7 @@ from rest_framework.response import Response
 
 from accounts.api import OrganizationViewSet
 from accounts.pagination import NewestFirst
+from accounts.problems import MissingScope
 from accounts.streamed import Csv, Streamed
 from bots.models import Bot
 from training import shapes
@@ -22,9 +24,9 @@ from training.api import OfBot
 from training.models import Dataset, ModelVersion, Round, Run, RunDataset, RunEvent, SampleSet
 from training.series import LAST_STEP, MOST_POINTS, PER_BUCKET, SMOOTHINGS, series_of
 from training.series_views import metrics_csv
-from training.services import reconfiguration, run_choices, runs, versions
+from training.services import reconfiguration, run_choices, runs, stedden, versions
 from training.settings_forms import KINDS
-from training.settings_schema import ONLINE_PRESETS, json_schema
+from training.settings_schema import PRESETS, Preset, json_schema
 
 
 class SourceSerializer(serializers.ModelSerializer[RunDataset]):
@@ -50,6 +52,12 @@ class RunSerializer(serializers.ModelSerializer[Run]):
         queryset=ModelVersion.objects.all(), required=False, allow_null=True
     )
     config = serializers.DictField(required=False)
+    preset = serializers.ChoiceField(
+        choices=sorted({name for presets in PRESETS.values() for name in presets}),
+        required=False,
+        write_only=True,
+        help_text="What to start from, of `runs/schema/`; `config` wins over it.",
+    )
     then_online = serializers.DictField(required=False, allow_null=True)
 
     class Meta:
@@ -61,6 +69,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "state",
             "wish",
             "config",
+            "preset",
             "dataset",
             "datasets",
             "start_version",
@@ -215,16 +224,22 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationV
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         data = serializer.validated_data
+        preset = PRESETS[data["kind"]].get(data.get("preset", "default"))
+        if preset is None:
+            raise serializers.ValidationError({"preset": "This preset is for another kind of run."})
+        if preset.reply_rules and not self.membership.allows("bot_edit"):
+            raise MissingScope("This preset sets the rules for replies; the token lacks “bot_edit”.", scope="bot_edit")
         if data["kind"] == Run.Kind.OFFLINE:
             weights = {source["dataset"]: source.get("weight", 1.0) for source in data.get("sources", ())}
             if data.get("dataset") is not None:
                 weights.setdefault(data["dataset"], 1.0)
-            run = runs.start_finetune(data["bot"], weights, data.get("config"), then_online=data.get("then_online"))
+            begin = stedden.start if data.get("preset") == "stedden" else runs.start_finetune
+            run = begin(data["bot"], weights, data.get("config"), then_online=data.get("then_online"))
         else:
             version = data.get("start_version") or versions.current_version(data["bot"])
             if version is None:
                 raise serializers.ValidationError({"start_version": "This bot has no model yet: fine-tune one first."})
-            run = runs.start_online(data["bot"], version, data.get("config"))
+            run = runs.start_online(data["bot"], version, {**preset.config, **data.get("config", {})})
         return Response(self.get_serializer(run).data, status=status.HTTP_201_CREATED)
 
     @extend_schema(request=None)
@@ -331,10 +346,19 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, OrganizationV
     @action(detail=False, methods=["get"], url_path="schema", pagination_class=None, filterset_class=None)
     def settings_schema(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """What `config` may hold, as a JSON Schema for each kind of run (`x-live`: may change while the run lives), and
-        named presets of online learning.
+        named presets of online learning and, as `offline_presets`, of fine-tuning: `reply_rules` are set with the run.
         """
-        presets = {
-            name: {"title": preset.label, "description": preset.help, "config": dict(preset.config)}
-            for name, preset in ONLINE_PRESETS.items()
+        presets = {f"{'' if kind == Run.Kind.ONLINE else 'offline_'}presets": _told(PRESETS[kind]) for kind in KINDS}
+        return Response({kind: json_schema(config) for kind, config in KINDS.items()} | presets)
+
+
+def _told(presets: Mapping[str, Preset]) -> dict[str, Any]:
+    return {
+        name: {
+            "title": each.label,
+            "description": each.help,
+            "config": dict(each.config),
+            "reply_rules": dict(each.reply_rules),
         }
-        return Response({kind: json_schema(config) for kind, config in KINDS.items()} | {"presets": presets})
+        for name, each in presets.items()
+    }

@@ -19,7 +19,7 @@ from training import reports
 from training.forms import RunForm
 from training.models import Dataset, Round, Run, RunDataset
 from training.run_pages import shown_of
-from training.services import canaries, reconfiguration, runs, versions
+from training.services import canaries, reconfiguration, runs, stedden, versions
 from training.settings_forms import SettingsForm, change_form, settings_of, start_form
 from training.views import of_bot, page_of
 
@@ -76,6 +76,8 @@ def run_start(request: OrganizationRequest, bot_id: UUID) -> HttpResponse:
         except ValidationError as error:
             add_errors(form, error)
         else:
+            if form.cleaned_data["preset"] == "stedden":
+                messages.success(request, "The rules for replies are set. Turn replies on when the version is there.")
             return redirect("training:run-detail", request.organization.slug, bot.pk, run.pk)
     return _run_list(request, bot, form, settings_forms)
 
@@ -84,7 +86,8 @@ def _start(bot: Bot, form: RunForm, settings: dict[str, Any]) -> Run:
     data = form.cleaned_data
     config = form.config() | settings
     if data["kind"] == Run.Kind.OFFLINE:
-        return runs.start_finetune(bot, data["sources"], config)
+        begin = stedden.start if data["preset"] == "stedden" else runs.start_finetune
+        return begin(bot, data["sources"], config)
     version = data["version"] or versions.current_version(bot)
     if version is None:
         raise ValidationError({"version": "This bot has no model of its own yet: fine-tune one first."})

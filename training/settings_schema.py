@@ -7,7 +7,7 @@ A setting's name, type and default are those of its field in the configuration's
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, get_type_hints
 
 from training.engine.types import ALGORITHM_LABELS, LEAST_TEMPERATURE, REWARD_MODEL_LABELS
@@ -292,11 +292,14 @@ EXTRAS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Preset:
-    """Named values to start from; what a person sets beside them wins."""
+    """Named values to start from; what a person sets beside them wins. `reply_rules` are set with it where it is for a
+    bot that answers.
+    """
 
     label: str
     help: str
     config: Mapping[str, Any]
+    reply_rules: Mapping[str, Any] = field(default_factory=dict)
 
 
 ONLINE_PRESETS: dict[str, Preset] = {
@@ -309,9 +312,9 @@ ONLINE_PRESETS: dict[str, Preset] = {
     "original": Preset(
         "The original Kilroy", "REINFORCE on published posts alone, to compare against.", {"algorithm": "reinforce"}
     ),
-    "stedden": Preset(
-        "Stedden",
-        "The model stays as it is: the best of ten cautious drafts by a reward model.",
+    "ten_drafts": Preset(
+        "Ten cautious drafts",
+        "The model stays as it is: the best of ten posts drawn at temperature 0.7, by a reward model.",
         {
             "algorithm": "best_of_n",
             "candidates_per_post": 10,
@@ -324,6 +327,22 @@ ONLINE_PRESETS: dict[str, Preset] = {
         "Best of n", "The model stays as it is; a reward model chooses among its texts.", {"policy_steps": 0}
     ),
 }
+
+OFFLINE_PRESETS: dict[str, Preset] = {
+    "default": Preset("Default", "As the settings below say.", {}),
+    "stedden": Preset(
+        "Stedden's pipeline",
+        "A bot that answers, from comment–reply pairs: the model reads what it answers, a discriminator drops replies "
+        "that do not pass for a person's, and a model of upvotes in four classes ranks the rest. Sets the rules for "
+        "replies too: ten candidates, realism above 0.9, sent 1 to 11 minutes after the comment.",
+        # The discriminator learns from posts that the model has not: a fifth of them is kept from it.
+        {"conditions": "context", "heldout_author_share": 0.2},
+        # Comments younger than a minute are left to the next look, ten minutes later: a wait of 60 to 660 seconds.
+        {"candidates": 10, "least_realism": 0.9, "youngest_minutes": 1, "every_minutes": 10},
+    ),
+}
+PRESETS: dict[str, dict[str, Preset]] = {"offline": OFFLINE_PRESETS, "online": ONLINE_PRESETS}
+"""Presets by kind of run and name."""
 
 
 def described(config: type) -> list[Described]:

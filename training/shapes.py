@@ -210,14 +210,16 @@ class PresetSerializer(serializers.Serializer[Any]):
     title = serializers.CharField()
     description = serializers.CharField()
     config = serializers.DictField()
+    reply_rules = serializers.DictField(help_text="What it sets of the bot's rules for replies.")
 
     class Meta:
-        json_fields = {"config": ONLINE}
+        json_fields = {"config": EITHER, "reply_rules": ANYTHING}
 
 
 class SettingsSchemaSerializer(serializers.Serializer[Any]):
-    """A JSON Schema for each kind of run, and named configurations of online learning."""
+    """A JSON Schema for each kind of run, and named configurations of each."""
 
     offline = serializers.DictField()
     online = serializers.DictField()
-    presets = serializers.DictField(child=PresetSerializer())
+    presets = serializers.DictField(child=PresetSerializer(), help_text="Of online learning.")
+    offline_presets = serializers.DictField(child=PresetSerializer(), help_text="Of fine-tuning.")

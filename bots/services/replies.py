@@ -76,11 +76,11 @@ def _check(rules: ReplyRules, connection: Connection) -> None:
             raise ValidationError({name: "Give a list of words."})
     if rules.youngest_minutes >= rules.oldest_minutes:
         raise ValidationError({"oldest_minutes": "The oldest age must be greater than the youngest."})
-    can = connection.capabilities
-    if rules.active and not (can.can_reply and can.reads & {"mentions", "comments", "communities"}):
-        raise ValidationError({"active": f"Kilroy cannot read what could be answered on {connection.label}."})
+    if rules.active:
+        check_can_answer(connection)
     if not rules.communities:
         return
+    can = connection.capabilities
     if can.replies != "community" or "communities" not in can.reads:
         raise ValidationError(
             {"communities": f"On {connection.label}, bots may answer only who mentions or answers the account."}
@@ -92,6 +92,13 @@ def _check(rules: ReplyRules, connection: Connection) -> None:
                 "their rules."
             }
         )
+
+
+def check_can_answer(connection: Connection) -> None:
+    """Raises ValidationError where the platform shows nothing that could be answered."""
+    can = connection.capabilities
+    if not (can.can_reply and can.reads & {"mentions", "comments", "communities"}):
+        raise ValidationError({"active": f"Kilroy cannot read what could be answered on {connection.label}."})
 
 
 def why_held(bot: Bot) -> str:

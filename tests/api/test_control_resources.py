@@ -24,7 +24,9 @@ def made(world: World) -> Everything:
 
 def test_the_schema_describes_every_setting_of_every_kind(made: Everything, api: Api) -> None:
     status, body, _ = api("get", "runs/schema/")
-    assert (status, set(body)) == (200, {"offline", "online", "presets"})
+    assert (status, set(body)) == (200, {"offline", "online", "presets", "offline_presets"})
+    assert body["offline_presets"]["stedden"]["config"]["conditions"] == "context"
+    assert body["offline_presets"]["stedden"]["reply_rules"]["least_realism"] == 0.9
     assert body["online"]["properties"]["kl_target"]["title"] == "KL target"
     assert body["presets"]["original"]["config"] == {"algorithm": "reinforce"}
     assert set(body["offline"]["properties"]) == set(configs.as_json(configs.finetune({})))

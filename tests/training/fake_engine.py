@@ -97,7 +97,7 @@ class FakeEngine:
     samplers: list[FakeSampler] = field(default_factory=list)
     exports: int = 0
     past: list[str] = field(default_factory=list)
-    critics: list[tuple[list[RatedPost], list[RatedPost], int]] = field(default_factory=list)
+    critics: list[tuple[list[RatedPost], int]] = field(default_factory=list)
     critics_fault: Exception | None = None
     losses: dict[str, float] = field(default_factory=dict)  # nats per character of weights whose text holds the key
     learned: list[str] = field(default_factory=list)  # keys of the training texts that `nearest` was given
@@ -224,12 +224,10 @@ class FakeEngine:
         known = {"realism": 0.75} if (origin / "discriminator.safetensors").exists() else {}
         return [known | ({"predicted": 0.5, "predicted_sd": 0.25} if given else {}) for _ in texts]
 
-    def train_critics(
-        self, model: Path, learned: Sequence[RatedPost], heldout: Sequence[RatedPost], *, seed: int
-    ) -> dict[str, Any]:
+    def train_critics(self, model: Path, posts: Sequence[RatedPost], *, seed: int) -> dict[str, Any]:
         if self.critics_fault is not None:
             raise self.critics_fault
-        self.critics.append((list(learned), list(heldout), seed))
+        self.critics.append((list(posts), seed))
         (model / "discriminator.safetensors").write_text("critic")
         return {"discriminator": {"trained": True, "auc": 0.75}}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from django.core.files.storage import default_storage
 
@@ -27,10 +29,10 @@ def version(bot: Bot, dataset: Dataset, engine: FakeEngine) -> ModelVersion:
 def test_a_version_comes_with_its_critics(version: ModelVersion, engine: FakeEngine) -> None:
     assert version.report["discriminator"] == {"trained": True, "auc": 0.75}
     assert default_storage.exists(f"{version.folder}/discriminator.safetensors")
-    ((learned, heldout, seed),) = engine.critics
-    assert (len(learned), len(heldout), seed) == (36, 4, 3)
-    assert [post.text for post in heldout] == [f"Past post number {number}" for number in range(36, 40)]
-    (answer,) = [post for post in learned if post.conditions.author == "ann"]
+    ((posts, seed),) = engine.critics
+    assert (len(posts), seed) == (40, 3)
+    assert [post.text for post in posts if post.unseen] == [f"Past post number {number}" for number in range(36, 40)]
+    (answer,) = [post for post in posts if post.conditions.author == "ann"]
     assert answer.score == 12.0
     assert answer.conditions == Conditions("ann", "tea", "", "What do you drink?")
 
@@ -40,7 +42,23 @@ def test_only_the_newest_posts_are_learned_from(
 ) -> None:
     monkeypatch.setattr(critics, "MOST_POSTS", 5)
     advance_run(runs.start_finetune(bot, dataset, {}).pk, engine)
-    assert [post.text for post in engine.critics[0][0]] == [f"Past post number {number}" for number in range(31, 36)]
+    told = engine.critics[0][0]
+    assert [post.text for post in told] == [f"Past post number {number}" for number in range(31, 40)]
+
+
+def test_posts_stand_in_order_of_time_whoever_has_seen_them(bot: Bot, dataset: Dataset, engine: FakeEngine) -> None:
+    """Authors who are kept out wrote long ago too; a post without a time is not held for the newest."""
+    for example in Example.objects.all():
+        at = None if example.position == 25 else datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=example.position)
+        Example.objects.filter(pk=example.pk).update(author=f"author {example.position % 20}", posted_at=at)
+    advance_run(runs.start_finetune(bot, dataset, {"heldout_author_share": 0.05}).pk, engine)
+    (posts, _) = engine.critics[0]
+    numbers = [int(post.text.rpartition(" ")[2]) for post in posts]
+    assert numbers == [25, *(number for number in range(40) if number != 25)]
+    trained = set(engine.trained[0]["train"])
+    assert [post.unseen for post in posts] == [post.text not in trained for post in posts]
+    strangers = engine.trained[0]["heldout_authors"]
+    assert min(place for place, post in enumerate(posts) if post.text in strangers) < 20
 
 
 def test_a_critic_that_fails_costs_the_version_nothing(bot: Bot, dataset: Dataset, engine: FakeEngine) -> None:

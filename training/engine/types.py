@@ -217,12 +217,20 @@ class HistoricPost:
 @dataclass(frozen=True)
 class RatedPost:
     """A real post by a person, for critics to learn from: what it was written under (`conditions.context` is what it
-    answers), and its reaction as its source counted it, where it is known.
+    answers), and its reaction as its source counted it, where it is known. `unseen`: the language model whose states
+    the critics read was not fine-tuned on it.
     """
 
     text: str
     conditions: Conditions = Conditions()
     score: float | None = None
+    unseen: bool = False
+
+
+UPVOTE_BOUNDS = (1.0, 2.0, 5.0)
+"""Where Stedden's four classes of upvotes part: below 1, 1, 2–4, 5 and more."""
+FEWEST_RATED_REPLIES = 200
+"""Replies with a score, in two classes at least, without which there is no upvote model."""
 
 
 @dataclass(frozen=True)

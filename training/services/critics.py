@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from django.db.models import F
+
 from training import artifacts, history
 from training.engine.types import Conditions, RatedPost, ReplyRanking, TrainingPost
 from training.models import Example, ModelVersion, Run
@@ -19,7 +21,7 @@ LEAST_REALISM = 0.9
 
 
 def train(
-    run: Run, engine: Engine, folder: Path, learned: Sequence[TrainingPost], heldout: Sequence[TrainingPost]
+    run: Run, engine: Engine, folder: Path, learned: Sequence[TrainingPost], *heldout: Sequence[TrainingPost]
 ) -> dict[str, Any]:
     """Train the critics of the model in `folder`, which has `learned` from some posts and not from the others.
 
@@ -28,7 +30,7 @@ def train(
     """
     runs.renew(run)
     try:
-        return engine.train_critics(folder, _rated(learned), _rated(heldout), seed=int(run.config.get("seed", 0)))
+        return engine.train_critics(folder, _rated(learned, *heldout), seed=int(run.config.get("seed", 0)))
     except EngineError as error:
         return {"discriminator": {"trained": False, "reason": str(error)}}
 
@@ -58,15 +60,18 @@ def rank_replies(
     )
 
 
-def _rated(posts: Sequence[TrainingPost]) -> list[RatedPost]:
-    """The newest of the posts with their scores, in order of time; rows without a time count in file order."""
-    keys = [post.key for post in posts[-MOST_POSTS:]]
+def _rated(learned: Sequence[TrainingPost], *heldout: Sequence[TrainingPost]) -> list[RatedPost]:
+    """The newest posts of each kind with their scores, all in order of time: rows without a time stand first, in file
+    order, since nobody knows that they are new.
+    """
+    unseen = {post.key for part in heldout for post in part[-MOST_POSTS:]}
+    keys = [*unseen, *(post.key for post in learned[-MOST_POSTS:])]
     rows = (
         Example.objects.filter(pk__in=keys)
-        .order_by("posted_at", "position")
-        .values_list("text", "score", "author", "community", "topic", "context")
+        .order_by(F("posted_at").asc(nulls_first=True), "position")
+        .values_list("pk", "text", "score", "author", "community", "topic", "context")
     )
     return [
-        RatedPost(text, Conditions(author, community, topic, context), score)
-        for text, score, author, community, topic, context in rows
+        RatedPost(text, Conditions(author, community, topic, context), score, str(pk) in unseen)
+        for pk, text, score, author, community, topic, context in rows
     ]

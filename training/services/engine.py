@@ -99,11 +99,9 @@ class Engine(Protocol):
         """
         ...
 
-    def train_critics(
-        self, model: Path, learned: Sequence[RatedPost], heldout: Sequence[RatedPost], *, seed: int
-    ) -> dict[str, Any]:
-        """Train the critics of the model in a folder, which has `learned` from some posts only; both are in order of
-        time. Writes their files into the folder; returns their figures. Raises EngineError.
+    def train_critics(self, model: Path, posts: Sequence[RatedPost], *, seed: int) -> dict[str, Any]:
+        """Train the critics of the model in a folder on posts in order of time, which say of themselves whether the
+        model has learned from them. Writes their files into the folder; returns their figures. Raises EngineError.
         """
         ...
 

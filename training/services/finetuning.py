@@ -166,7 +166,7 @@ def _finish(run: Run, engine: Engine, report: FinetuneReport, progress: dict[str
 
 def _make_version(run: Run, engine: Engine, report: FinetuneReport, folder: Path) -> ModelVersion:
     posts = split(run)
-    judged = critics.train(run, engine, folder, posts.train, [*posts.heldout, *posts.heldout_authors])
+    judged = critics.train(run, engine, folder, posts.train, posts.heldout, posts.heldout_authors)
     return versions.create_version(
         run.bot,
         folder,

@@ -52,7 +52,7 @@ def start_finetune(
     weight or the configuration is wrong, or another run of this bot is under way.
     """
     weights = {sources: 1.0} if isinstance(sources, Dataset) else dict(sources)
-    _check_sources(bot, weights)
+    check_sources(bot, weights)
     full = configs.as_json(configs.finetune(config or {}))
     if then_online is not None:
         check_reactions(bot)
@@ -60,7 +60,8 @@ def start_finetune(
     return _start(Run(bot=bot, kind=Run.Kind.OFFLINE, config=full, then_online=then_online), weights)
 
 
-def _check_sources(bot: Bot, weights: Mapping[Dataset, float]) -> None:
+def check_sources(bot: Bot, weights: Mapping[Dataset, float]) -> None:
+    """Refuse, on record where a permission is missing, to learn from these datasets. Raises ValidationError."""
     if not weights:
         raise ValidationError({"dataset": "Fine-tuning needs a dataset: choose one, or upload posts first."})
     for dataset, weight in weights.items():

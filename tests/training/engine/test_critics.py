@@ -1,6 +1,7 @@
 """Discriminator, upvote classes and Stedden's ranking, on what was planted in them."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -179,7 +180,11 @@ def critics(tmp_path_factory):
     folder = tmp_path_factory.mktemp("critics")
     for path in writers.writer_folder().iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
-    return folder, train_critics(folder, replies(400), replies(160, seed=2), seed=1)
+    heldout = [
+        replace(post, unseen=True, conditions=Conditions(f"stranger {at // 8}", context=f"another thread {at // 8}"))
+        for at, post in enumerate(replies(160, seed=2))
+    ]
+    return folder, train_critics(folder, [*replies(400), *heldout], seed=1)
 
 
 def test_every_critic_is_trained_and_kept_beside_the_weights(critics):
@@ -205,13 +210,23 @@ def test_reward_models_are_judged_by_time_and_by_author(critics):
             half, most, nearly_all = (found[level] for level in ("50%", "80%", "95%"))
             assert 0.4 < half < most < nearly_all
             assert nearly_all > 0.85
-        judged = figures[split]["bayesian_linear"]["judged"]
-        assert sum(group["count"] for group in figures[f"{split}_deciles"]) == judged
+        assert figures[f"{split}_on"] == "posts that the language model was not fine-tuned on"
+        for name, found in figures[split].items():
+            deciles = figures[f"{split}_deciles_{name}"]
+            assert sum(group["count"] for group in deciles) == found["judged"]
+
+
+def test_the_discriminator_and_the_upvote_model_are_judged_by_author_too(critics):
+    assert critics[1]["discriminator"]["auc_author"] == pytest.approx(critics[1]["discriminator"]["auc"], abs=0.3)
+    upvoted = critics[1]["upvotes"]
+    for split in ("time", "author"):
+        assert 0.5 < upvoted[f"macro_auc_{split}"] < 1.0
+        assert upvoted[f"macro_auc_{split}_on"] == "posts that the language model was not fine-tuned on"
 
 
 def test_replies_are_drawn_and_ranked(model, critics):
     folder, report = critics
-    rankings = stedden.rank_replies(model, folder, ["thread 1", "thread 2"], 4, seed=3)
+    rankings = stedden.rank_replies(model, model, folder, ["thread 1", "thread 2"], 4, seed=3)
     assert [(ranking.context, len(ranking.replies)) for ranking in rankings] == [("thread 1", 4), ("thread 2", 4)]
     for ranking in rankings:
         allowed = [reply.upvotes for reply in ranking.replies if not reply.objection]
@@ -223,13 +238,13 @@ def test_replies_are_drawn_and_ranked(model, critics):
 def test_an_unreliable_discriminator_rejects_nothing_and_the_ranking_says_so(model, critics, tmp_path):
     fitted, report = discriminator.load(critics[0])
     fitted.save(tmp_path / discriminator.FILE, {**report, "may_reject": False})
-    (ranking,) = stedden.rank_replies(model, tmp_path, ["thread 1"], 6, seed=3)
+    (ranking,) = stedden.rank_replies(model, model, tmp_path, ["thread 1"], 6, seed=3)
     assert all("passes for a person" not in reply.objection for reply in ranking.replies)
     assert ranking.notes == (stedden.NO_CONTEXTS, stedden.MAY_NOT_REJECT, stedden.NO_UPVOTES)
 
 
 def test_a_model_without_critics_still_answers(model, tmp_path):
-    (ranking,) = stedden.rank_replies(model, tmp_path, ["thread 1"], 2, seed=3)
+    (ranking,) = stedden.rank_replies(model, model, tmp_path, ["thread 1"], 2, seed=3)
     assert ranking.notes == (stedden.NO_CONTEXTS, stedden.NO_DISCRIMINATOR, stedden.NO_UPVOTES)
     assert [(reply.realism, reply.upvotes) for reply in ranking.replies] == [(None, None)] * 2
 

@@ -1,5 +1,6 @@
 """Calibration by hand-worked numbers, and honest splits."""
 
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
@@ -137,6 +138,29 @@ def test_authors_are_kept_out_with_their_threads():
     assert not judged & {posts[place].conditions.author for place in split.train}
     assert len(split.judge) == 16
     assert len(split.train) == 48
+
+
+def test_posts_that_the_language_model_has_not_seen_are_judged_where_they_are_enough():
+    posts = [replace(post(f"author {place}"), unseen=place in (3, 7, 9)) for place in range(10)]
+    split = splits.newest(posts, 0.4, fewest=2)
+    assert (split.judge.tolist(), split.train.tolist(), split.unseen) == ([7, 9], [0, 1, 2, 3, 4, 5], True)
+    assert split.judged_on == "posts that the language model was not fine-tuned on"
+    split = splits.newest(posts, 0.4, fewest=3)
+    assert (split.judge.tolist(), split.unseen) == ([6, 7, 8, 9], False)
+    assert split.judged_on == "posts most of which the language model was fine-tuned on"
+
+
+def test_authors_whom_the_language_model_has_not_seen_are_judged_where_they_wrote_enough():
+    posts = [replace(post(f"author {place % 8}"), unseen=place % 8 < 2 or place == 15) for place in range(64)]
+    split = splits.other_authors(posts, 0.5, seed=1, fewest=16)
+    assert ({posts[place].conditions.author for place in split.judge}, split.unseen) == ({"author 0", "author 1"}, True)
+    assert len(split.train) == 48
+    split = splits.other_authors(posts, 0.5, seed=1, fewest=17)
+    assert (len(split.judge), split.unseen) == (32, False)
+    assert (
+        split.judge.tolist()
+        == splits.other_authors([replace(each, unseen=False) for each in posts], 0.5, seed=1).judge.tolist()
+    )
 
 
 @pytest.mark.parametrize("posts", [[], [post(), post()]])

@@ -54,6 +54,20 @@ def test_the_ensemble_is_the_line_where_a_line_is_all_there_is():
     assert rank_correlation(ensemble.predict(fresh)[0], line.predict(fresh)[0]) > 0.97
 
 
+def test_the_networks_heed_how_noisy_a_reading_is():
+    """Half of the rewards are young readings that say nothing of what the networks are to find."""
+    columns, fresh = rows(1200), rows(400, seed=1)
+    rng = np.random.default_rng(2)
+    young = rng.random(1200) < 0.5
+    rewards = bent(columns) + np.where(young, 6.0, 0.3) * rng.standard_normal(1200)
+    spread = np.where(young, 400.0, 1.0)
+    found, blind = (registry.fit("neural_ensemble", columns, rewards, PRIOR, given) for given in (spread, None))
+    heard, unheard = (rank_correlation(model.predict(fresh)[0], bent(fresh)) for model in (found, blind))
+    assert heard > 0.6
+    assert heard > unheard + 0.2
+    assert found.noise < 1.0  # of a reading at full age
+
+
 def test_with_few_scores_the_ensemble_is_exactly_the_line():
     columns = rows(neural.FEWEST - 1)
     line, ensemble = (registry.fit(name, columns, bent(columns), PRIOR) for name in NAMES)

@@ -68,6 +68,27 @@ def test_bespo_moves_the_policy_towards_what_its_critic_likes(tmp_path):
     assert output.metrics["policy_steps"] >= 10
 
 
+def test_bespo_draws_and_remembers_as_much_as_the_original(tmp_path, monkeypatch):
+    """Ten rounds of 32 samples each; beside the new posts, the critic learns from the last 100 earlier ones."""
+    drawn, draw = [], rounds.draw
+
+    def counted(model, count, params, *more):
+        drawn.append((count, params.seed))
+        return draw(model, count, params, *more)
+
+    seen, fit = [], Critic.fit
+    monkeypatch.setattr(rounds, "draw", counted)
+    monkeypatch.setattr(
+        Critic, "fit", lambda self, read, rewards: (seen.append(len(rewards)), fit(self, read, rewards))[1]
+    )
+    posts = scored_posts(200)  # a quarter of them are the baseline arm's, from which nothing is learned
+    state = {"trained": [post.key for post in posts[:160]]}
+    run_round(later_round(tmp_path, posts, config=config_of("bespo"), state=state), ignore)
+    assert [count == 32 for count, _ in drawn[:11]] == [True] * 10 + [False]
+    assert len({seed for _, seed in drawn[:10]}) == 10
+    assert seen == [100 + 30]
+
+
 @pytest.mark.parametrize("algorithm", ["ppo", "actor_critic", "dpo", "kto"])
 def test_what_was_learned_from_is_not_learned_from_again(tmp_path, algorithm):
     given = later_round(tmp_path, scored_posts(24), config=config_of(algorithm), decisions=people(16))

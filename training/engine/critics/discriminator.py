@@ -34,7 +34,8 @@ def train(
     """A discriminator and its figures, from `real` posts in order of time that the model has not learned from.
 
     The newest two fifths judge it, less what shares an author or a thread with the rest. It may reject only where its
-    probabilities are borne out there. None, and why, when there are too few posts.
+    probabilities are borne out there. "auc_author" is that of another one, on authors that it has nothing of. None, and
+    why, when there are too few posts.
     """
     posts = list(real)[-MOST:]
     split = splits.newest(posts, _JUDGED)
@@ -49,7 +50,17 @@ def train(
     truly, drawn = read(model, [post.text for post in posts], contexts), read(model, samples, contexts)
     fitted = classifier.fit(*_pairs(truly, drawn, split.train), 2, seed)
     reading, labels = _pairs(truly, drawn, split.judge)
-    return fitted, judge(fitted.probabilities(reading)[:, 1], labels, reading.numbers[:, _MEAN_LOGPROB])
+    figures = judge(fitted.probabilities(reading)[:, 1], labels, reading.numbers[:, _MEAN_LOGPROB])
+    return fitted, figures | {"auc_author": _by_author(truly, drawn, posts, seed)}
+
+
+def _by_author(truly: Reading, drawn: Reading, posts: Sequence[RatedPost], seed: int) -> float | None:
+    split = splits.other_authors(posts, _JUDGED, seed)
+    if len(split.train) < FEWEST // 2 or len(split.judge) < FEWEST // 2:
+        return None
+    fitted = classifier.fit(*_pairs(truly, drawn, split.train), 2, seed)
+    reading, labels = _pairs(truly, drawn, split.judge)
+    return calibration.area_under_curve(fitted.probabilities(reading)[:, 1], labels)
 
 
 def judge(probabilities: FloatArray, labels: FloatArray, fluency: FloatArray) -> dict[str, Any]:

@@ -56,8 +56,8 @@ class Heads:
 
 
 def squared(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """(y − ŷ)² for targets (n,)."""
-    return (outputs[:, :, 0] - targets) ** 2
+    """(y − ŷ)²/v for targets (n, 2): y, and how many times the common noise variance v it has."""
+    return (outputs[:, :, 0] - targets[:, 0]) ** 2 / targets[:, 1]
 
 
 def cross_entropy(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -44,25 +44,30 @@ class NeuralPosterior:
 
 def fit(columns: FloatArray, rewards: FloatArray, prior: Prior, spread: FloatArray | None = None) -> NeuralPosterior:
     """The line on everything; the networks on its residuals, for as many steps as helped on the newest fifth. `spread`
-    weighs the line's rows alone.
+    (n,) is how many times the common noise variance each reward has: both weigh their rows by its inverse.
     """
+    spread = np.ones(len(rewards)) if spread is None else spread
     line = reward_model.fit(columns, rewards, prior, spread)
-    steps, noise = _judge(columns, rewards, prior) if len(rewards) >= FEWEST else (0, line.noise)
-    return NeuralPosterior(line, _heads(line, columns, rewards, steps), noise if steps else line.noise)
+    steps, noise = _judge(columns, rewards, prior, spread) if len(rewards) >= FEWEST else (0, line.noise)
+    return NeuralPosterior(line, _heads(line, columns, rewards, spread, steps), noise if steps else line.noise)
 
 
-def _judge(columns: FloatArray, rewards: FloatArray, prior: Prior) -> tuple[int, float]:
-    """How many steps to learn, and the noise that is left after them."""
+def _judge(columns: FloatArray, rewards: FloatArray, prior: Prior, spread: FloatArray) -> tuple[int, float]:
+    """How many steps to learn, and the noise of a reward of spread 1 that is left after them."""
     older = len(rewards) - round(_JUDGED * len(rewards))
-    line = reward_model.fit(columns[:older], rewards[:older], prior)
-    mean, _ = line.predict(columns)
-    left = torch.tensor(rewards - mean, dtype=torch.float32)
+    line = reward_model.fit(columns[:older], rewards[:older], prior, spread[:older])
+    left = _left(line, columns, rewards, spread)
     steps = best_steps((columns[:older], left[:older]), (columns[older:], left[older:]), squared, _SHAPE, _SEED)
-    judged = NeuralPosterior(line, _heads(line, columns[:older], rewards[:older], steps), 0.0)
-    mean, sd = judged.predict(columns[older:])
-    return steps, max(_LEAST_NOISE, float(np.mean((rewards[older:] - mean) ** 2 - sd**2)))
+    heads = _heads(line, columns[:older], rewards[:older], spread[:older], steps)
+    mean, sd = NeuralPosterior(line, heads, 0.0).predict(columns[older:])
+    noise = np.mean(((rewards[older:] - mean) ** 2 - sd**2) / spread[older:])
+    return steps, max(_LEAST_NOISE, float(noise))
 
 
-def _heads(line: Posterior, columns: FloatArray, rewards: FloatArray, steps: int) -> Heads:
-    left = torch.tensor(rewards - line.predict(columns)[0], dtype=torch.float32)
-    return train((columns, left), squared, _SHAPE, _SEED, steps)
+def _heads(line: Posterior, columns: FloatArray, rewards: FloatArray, spread: FloatArray, steps: int) -> Heads:
+    return train((columns, _left(line, columns, rewards, spread)), squared, _SHAPE, _SEED, steps)
+
+
+def _left(line: Posterior, columns: FloatArray, rewards: FloatArray, spread: FloatArray) -> torch.Tensor:
+    """What the line leaves over, with each row's spread (n, 2): the networks' targets."""
+    return torch.tensor(np.stack([rewards - line.predict(columns)[0], spread], axis=1), dtype=torch.float32)

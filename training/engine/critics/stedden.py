@@ -27,6 +27,7 @@ NO_UPVOTES = "There is no upvote model for this version: candidates are ranked b
 
 def rank_replies(
     model: CausalLanguageModel,
+    reader: CausalLanguageModel,
     critics: Path,
     contexts: Sequence[str],
     candidates: int,
@@ -35,9 +36,10 @@ def rank_replies(
 ) -> list[ReplyRanking]:
     """For each context (what is to be answered) as many candidates at temperature 0.7 and top-k 40, ranked.
 
-    `critics` is the model folder with the critics: that of the fine-tuned version the model comes from. A
-    discriminator that is reliable rejects what passes for a person's with `least_realism` or less; 0 rejects nothing.
-    Raises CorruptWeights when they are damaged.
+    `critics` is the model folder with the critics, that of the fine-tuned version the model comes from, and `reader`
+    the model in it: they were trained and judged on its states, whoever writes. A discriminator that is reliable
+    rejects what passes for a person's with `least_realism` or less; 0 rejects nothing. Raises CorruptWeights when they
+    are damaged.
     """
     reads = "context" in known(model.tokenizer)
     prompts = [Prompt(conditions=Conditions(context=each if reads else "")) for each in contexts]
@@ -45,7 +47,7 @@ def rank_replies(
     samples = model.generate(repeated, replace(SAMPLING, seed=seed))
     texts = [sample.text for sample in samples]
     whole = [ends_properly(sample.text, sample.ended) for sample in samples]
-    judged = read(model, texts, [each for each in contexts for _ in range(candidates)])
+    judged = read(reader, texts, [each for each in contexts for _ in range(candidates)])
     realist, taster = discriminator.load(critics), upvotes.load(critics)
     realism = realist[0].probabilities(judged)[:, 1] if realist else None
     expected = upvotes.expected_class(taster[0].probabilities(judged)) if taster else None

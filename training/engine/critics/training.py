@@ -23,19 +23,19 @@ FEWEST_SCORED = 100
 _JUDGED = 0.2
 
 
-def train_critics(folder: Path, train: Sequence[RatedPost], heldout: Sequence[RatedPost], seed: int) -> dict[str, Any]:
+def train_critics(folder: Path, posts: Sequence[RatedPost], seed: int) -> dict[str, Any]:
     """Train the critics of the model in `folder`, write their files there, and return their figures.
 
-    `train` and `heldout` are in order of time, and the model has learned from `train` alone. The report has
-    "discriminator", "upvotes" and "reward_model"; each has "trained", and "reason" where it is false. Raises
-    ModelUnavailable or CorruptWeights when the folder cannot be used.
+    `posts` are in order of time; the discriminator learns from the unseen ones alone. The report has "discriminator",
+    "upvotes" and "reward_model"; each has "trained", and "reason" where it is false. Raises ModelUnavailable or
+    CorruptWeights when the folder cannot be used.
     """
     model = CausalLanguageModel.load(str(folder))
     model.network.requires_grad_(False)
-    realist, figures = discriminator.train(model, heldout, TEMPERATURE, MAX_NEW_TOKENS, seed)
+    unseen = [post for post in posts if post.unseen]
+    realist, figures = discriminator.train(model, unseen, TEMPERATURE, MAX_NEW_TOKENS, seed)
     if realist is not None:
         realist.save(folder / discriminator.FILE, figures)
-    posts = [*train, *heldout]
     report = {"discriminator": figures, "reward_model": reward_figures(model, posts, seed)}
     replies = [post for post in posts if post.conditions.context]
     taster, report["upvotes"] = upvotes.train(model, replies, seed)
@@ -49,7 +49,8 @@ def reward_figures(model: CausalLanguageModel, posts: Sequence[RatedPost], seed:
 
     Reactions are log1p less the community's mean, standardised; features, communities' means and models come from the
     posts that are learned from. "by_time" and "by_author" hold each model's rank correlation and the coverage of its
-    intervals, "by_time_deciles" and "by_author_deciles" the default one's calibration.
+    intervals, "by_time_on" and "by_author_on" what posts those are of, "by_time_deciles_…" and "by_author_deciles_…"
+    the calibration of the model of that name.
     """
     scored = [post for post in posts if post.score is not None and math.isfinite(post.score)][-MOST_SCORED:]
     if len(scored) < FEWEST_SCORED:
@@ -58,10 +59,14 @@ def reward_figures(model: CausalLanguageModel, posts: Sequence[RatedPost], seed:
             "reason": f"{len(scored)} past posts have a score; at least {FEWEST_SCORED} are needed to judge by.",
         }
     report: dict[str, Any] = {"trained": True, "posts": len(scored)}
-    parts = {"by_time": splits.newest(scored, _JUDGED), "by_author": splits.other_authors(scored, _JUDGED, seed)}
+    fewest = FEWEST_SCORED // 5
+    parts = {
+        "by_time": splits.newest(scored, _JUDGED, fewest),
+        "by_author": splits.other_authors(scored, _JUDGED, seed, fewest),
+    }
     encoding = encode(model, [post.text for post in scored])
     for name, split in parts.items():
-        if len(split.train) >= FEWEST_SCORED // 2 and len(split.judge) >= FEWEST_SCORED // 5:
+        if len(split.train) >= FEWEST_SCORED // 2 and len(split.judge) >= fewest:
             report |= _judged(name, scored, encoding, split, seed)
     return report
 
@@ -79,8 +84,8 @@ def _judged(
     rewards = history_rewards([posts[place] for place in order], count)
     old, new = (columns[:count], rewards[:count]), (columns[count:], rewards[count:])
     found = {model: figures(model, *old, *new, prior) for model in REWARD_MODEL_LABELS}
-    deciles = [each.pop("deciles") for each in found.values()]
-    return {name: found, f"{name}_deciles": deciles[0]}
+    deciles = {f"{name}_deciles_{model}": each.pop("deciles") for model, each in found.items()}
+    return {name: found, f"{name}_on": split.judged_on, **deciles}
 
 
 def figures(

@@ -15,12 +15,12 @@ from training.engine.critics.classifier import Classifier
 from training.engine.critics.reading import Reading, read
 from training.engine.features import FloatArray
 from training.engine.models.causal import CausalLanguageModel
-from training.engine.types import RatedPost
+from training.engine.types import FEWEST_RATED_REPLIES, UPVOTE_BOUNDS, RatedPost
 
 FILE = "upvotes.safetensors"
-BOUNDS = (1.0, 2.0, 5.0)
+BOUNDS = UPVOTE_BOUNDS
 CLASSES = ("below 1", "1", "2–4", "5 and more")
-FEWEST = 200
+FEWEST = FEWEST_RATED_REPLIES
 MOST = 3000
 _JUDGED = 0.25
 
@@ -50,8 +50,8 @@ def train(
     """A four-class model and its figures, from real posts in order of time; those without a score count for nothing.
 
     `macro_auc` has the split in its names: the newest quarter, and authors kept out; neither shares an author or a
-    thread with what was learned from. The model returned has learned from all of them. None, and why, when there are
-    too few or all are in one class.
+    thread with what was learned from, and `…_on` says of what posts it is. The model returned has learned from all of
+    them. None, and why, when there are too few or all are in one class.
     """
     scored = [post for post in posts if post.score is not None and math.isfinite(post.score)][-MOST:]
     labels = np.array([class_of(post.score or 0.0) for post in scored], dtype=np.int64)
@@ -68,10 +68,12 @@ def train(
         "classes": np.bincount(labels, minlength=4).tolist(),
     }
     for name, split in (
-        ("time", splits.newest(scored, _JUDGED)),
-        ("author", splits.other_authors(scored, _JUDGED, seed)),
+        ("time", splits.newest(scored, _JUDGED, FEWEST // 8)),
+        ("author", splits.other_authors(scored, _JUDGED, seed, FEWEST // 8)),
     ):
-        report[f"macro_auc_{name}"] = _judged(reading, labels, split, seed)
+        report[f"macro_auc_{name}"] = area = _judged(reading, labels, split, seed)
+        if area is not None:
+            report[f"macro_auc_{name}_on"] = split.judged_on
     return classifier.fit(reading, labels, len(CLASSES), seed), report
 
 
