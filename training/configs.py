@@ -9,7 +9,8 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
-from training.engine.types import ALGORITHM_LABELS, CONDITIONS, FinetuneConfig, OnlineConfig, SamplingParams
+from training.engine.round_types import ALGORITHM_LABELS, OnlineConfig
+from training.engine.types import CONDITIONS, FinetuneConfig, SamplingParams
 from training.settings_schema import EXTRAS, LARGEST, Setting, described
 
 

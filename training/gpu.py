@@ -30,6 +30,7 @@ from training.engine.models.base import LanguageModel
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.models.registry import load_model
 from training.engine.online import run_round
+from training.engine.round_types import RoundInput, RoundOutput
 from training.engine.types import (
     Answer,
     FinetuneConfig,
@@ -38,8 +39,6 @@ from training.engine.types import (
     RankedReply,
     RatedPost,
     ReplyRanking,
-    RoundInput,
-    RoundOutput,
     TextRequest,
     TrainingPost,
 )

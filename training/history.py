@@ -16,7 +16,8 @@ from django.db.models import Q, QuerySet
 from bots.models import Bot, Decision, Post, Schedule
 from bots.states import UPCOMING, PostState
 from training.engine import types
-from training.engine.types import Conditions, HistoricPost, ScoredPost, TrainingPost
+from training.engine.round_types import ScoredPost
+from training.engine.types import Conditions, HistoricPost, TrainingPost
 from training.models import Example, ModelVersion, Run
 
 NOT_COMPARED = Q(arm=Post.Arm.HUMAN) | Q(kind=Post.Kind.REPLY)

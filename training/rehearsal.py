@@ -22,7 +22,7 @@ from bots.services import delivery, scheduling, scores
 from bots.states import PostState
 from faces.kinds.sandbox.face import true_reward
 from training import artifacts, configs, history
-from training.engine.types import RoundInput
+from training.engine.round_types import RoundInput
 from training.models import Example, Round, Run
 from training.services import demo, rounds, worker
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, get_type_hints
 
-from training.engine.types import ALGORITHM_LABELS, LEAST_TEMPERATURE, REWARD_MODEL_LABELS
+from training.engine.round_types import ALGORITHM_LABELS, REWARD_MODEL_LABELS
+from training.engine.types import LEAST_TEMPERATURE
 
 LARGEST = 1e300
 """Bound of numbers without a range of their own; infinities and NaN lie outside of it."""

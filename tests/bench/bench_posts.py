@@ -28,7 +28,7 @@ from tests.bench.audiences import HeldOutAudience
 from tests.bench.measurement import Measurement
 from tests.bench.simulation import SandboxAudience, SimulatedAudience, Trace, unwatched
 from training.engine.online import run_round
-from training.engine.types import OnlineConfig
+from training.engine.round_types import OnlineConfig
 
 GOAL = 64
 TIMES_FEWER = {"reinforce": 12.0, "ppo": 3.0, "bespo": 1.0}

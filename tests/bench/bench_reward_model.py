@@ -39,7 +39,7 @@ from training.engine.encoding import encode
 from training.engine.features import FeatureSpace, FloatArray
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.reward_model import rank_correlation
-from training.engine.types import REWARD_MODEL_LABELS
+from training.engine.round_types import REWARD_MODEL_LABELS
 
 DRAWS = {64: 200, 256: 40, 1024: 10}
 """How many draws of each number of scored posts."""

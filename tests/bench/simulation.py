@@ -33,17 +33,8 @@ from training.engine.guards import TextIndex
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.models.registry import STARTER, STARTER_FOLDER
 from training.engine.online import PLAYED, run_round
-from training.engine.types import (
-    FinetuneConfig,
-    HistoricPost,
-    OnlineConfig,
-    OnStep,
-    RoundInput,
-    RoundOutput,
-    SamplingParams,
-    ScoredPost,
-    TrainingPost,
-)
+from training.engine.round_types import OnlineConfig, RoundInput, RoundOutput, ScoredPost
+from training.engine.types import FinetuneConfig, HistoricPost, OnStep, SamplingParams, TrainingPost
 
 DEMO = Path(__file__).resolve().parents[2] / "training" / "demo" / "posts.csv"
 FINETUNE: dict[str, Any] = {"max_epochs": 2.0}

@@ -83,7 +83,7 @@ def test_an_algorithm_of_a_package_can_be_chosen_and_used(packages: Path) -> Non
 import torch
 from tests.contracts.algorithm import check_algorithm
 from training.engine import algorithms
-from training.engine.types import ALGORITHM_LABELS
+from training.engine.round_types import (ALGORITHM_LABELS)
 check_algorithm(algorithms.get("sign"))
 print(ALGORITHM_LABELS["sign"])
 """
@@ -95,7 +95,7 @@ def test_a_model_of_a_packages_own_architecture_loads_writes_and_is_saved(packag
 from pathlib import Path
 from training.engine import plugins
 from training.engine.models.registry import STARTER_FOLDER, load_model
-from training.engine.types import SamplingParams
+from training.engine.types import (SamplingParams)
 plugins.register_architectures()
 from transformers import AutoConfig, AutoModelForCausalLM
 from training.engine.models.causal import CausalLanguageModel

@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from training.engine.errors import EngineError
+from training.engine.round_types import Proposal, RoundInput, RoundOutput
 from training.engine.types import (
     Answer,
     FinetuneConfig,
     FinetuneReport,
     OnStep,
-    Proposal,
     RankedReply,
     RatedPost,
     ReplyRanking,
-    RoundInput,
-    RoundOutput,
     Sample,
     SamplingParams,
     TextRequest,

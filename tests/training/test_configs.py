@@ -12,7 +12,8 @@ from tests.factories import make_run
 from training import configs, settings_forms
 from training.configs import OnlineRunConfig
 from training.engine.algorithms import ALGORITHMS
-from training.engine.types import ALGORITHM_LABELS, FinetuneConfig, SamplingParams
+from training.engine.round_types import ALGORITHM_LABELS
+from training.engine.types import FinetuneConfig, SamplingParams
 from training.models import Dataset
 from training.settings_schema import EXTRAS, LARGEST, ONLINE_PRESETS, SETTINGS, described, json_schema, shown
 

@@ -7,9 +7,9 @@ import pytest
 from bots.models import Bot
 from tests.factories import make_bot, make_post, make_reward, make_round, make_run, make_version
 from training import history, queries
+from training.engine.round_types import ScoredPost
 from training.engine.rounds import score_metrics
 from training.engine.scores import normalise_rewards
-from training.engine.types import ScoredPost
 
 
 def after(bot: Bot, **metrics: float) -> dict[str, object]:

@@ -16,7 +16,8 @@ from tests.training.fake_engine import FakeEngine
 from tests.training.test_canaries import BAD, TRIED, on_trial, play
 from tests.training.test_rounds import publish, upcoming
 from training.engine.online import run_round
-from training.engine.types import OnStep, RoundInput, RoundOutput
+from training.engine.round_types import RoundInput, RoundOutput
+from training.engine.types import OnStep
 from training.models import ModelVersion, Round, Run
 from training.services import canaries, runs, versions
 from training.services.worker import advance_run

@@ -11,7 +11,7 @@ from accounts.models import AuditEntry
 from accounts.tenancy import tenant
 from bots.models import Bot
 from tests.factories import World, make_bot, make_dataset, make_run, make_version
-from training.engine.types import ALGORITHM_LABELS
+from training.engine.round_types import ALGORITHM_LABELS
 from training.models import Dataset, Run
 from training.services import runs
 from training.settings_schema import EXTRAS

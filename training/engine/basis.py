@@ -22,7 +22,8 @@ from training.engine.encoding import encode
 from training.engine.features import Encoding, FeatureSpace, FloatArray
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.reward_model import Prior, fit
-from training.engine.types import HistoricPost, OnlineConfig, SamplingParams
+from training.engine.round_types import OnlineConfig
+from training.engine.types import HistoricPost, SamplingParams
 
 REFERENCE_SAMPLES = 256
 HISTORY_LIMIT = 6000

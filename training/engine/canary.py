@@ -8,7 +8,7 @@ from typing import Any
 
 from training.engine.features import FloatArray
 from training.engine.intervals import lift_sequence
-from training.engine.types import ScoredPost
+from training.engine.round_types import ScoredPost
 
 
 def trial_report(scored: Sequence[ScoredPost], rewards: FloatArray) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from training.engine.critics import discriminator
 from training.engine.critics.reading import read
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.online_reward_model import believe
-from training.engine.types import RoundInput
+from training.engine.round_types import RoundInput
 
 PLAIN = ("published", "critic")
 """What algorithms learn from whose rounds have no reward model: their posts are plain samples."""

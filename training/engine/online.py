@@ -17,8 +17,9 @@ from training.engine.online_critic import critic_round
 from training.engine.online_decisions import decisions_round
 from training.engine.online_published import published_round
 from training.engine.online_reward_model import reward_model_round
+from training.engine.round_types import RoundInput, RoundOutput
 from training.engine.toxicity import judged
-from training.engine.types import OnStep, RoundInput, RoundOutput
+from training.engine.types import OnStep
 
 OF_WEIGHTS = ("beta", "trained")
 """What of a round's memory belongs to the weights: the price of their distance, and what they have learned from."""

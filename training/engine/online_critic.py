@@ -18,7 +18,8 @@ from training.engine.algorithms.espo import RATIO_CHANGE
 from training.engine.online_plain import NOTHING_NEW, PlainRound, begin, finish
 from training.engine.online_published import newest, window_scaled
 from training.engine.policy import PolicyTrainer, document_of, policy_batch
-from training.engine.types import Metrics, OnStep, RoundInput, RoundOutput, Sample
+from training.engine.round_types import RoundInput, RoundOutput
+from training.engine.types import Metrics, OnStep, Sample
 
 REMEMBERED_POSTS = 100
 BOOTSTRAP_ROUNDS, BOOTSTRAP_SAMPLES = 10, 32

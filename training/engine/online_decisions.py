@@ -16,7 +16,8 @@ from training.engine.kl import kl_target
 from training.engine.online_plain import PlainRound, begin, finish
 from training.engine.online_reward_model import reward_model_round
 from training.engine.policy import CLIP_NORM, policy_batch
-from training.engine.types import Decision, OnStep, RoundInput, RoundOutput
+from training.engine.round_types import RoundInput, RoundOutput
+from training.engine.types import Decision, OnStep
 
 MIN_PAIRS, MIN_VERDICTS = 4, 8
 MOST_PAIRS = 128

@@ -13,9 +13,10 @@ from training.engine.algorithms.batch import LossParams
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.policy import PolicyTrainer, Step, published_sample
 from training.engine.proposing import PlainProposer, conclude
+from training.engine.round_types import RoundInput, RoundOutput, ScoredPost
 from training.engine.rounds import RoundState, Underway
 from training.engine.scores import all_equal, normalise_rewards
-from training.engine.types import OnStep, RoundInput, RoundOutput, Sample, ScoredPost
+from training.engine.types import OnStep, Sample
 
 NOTHING_NEW = "No policy step: no new scores."
 NOT_A_NUMBER = "No policy step: its loss or gradient was not a number. The policy stays as it was."

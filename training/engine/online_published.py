@@ -11,8 +11,9 @@ from training.engine.algorithms.batch import LossParams
 from training.engine.kl import KLController, kl_target
 from training.engine.online_plain import NOTHING_NEW, PlainRound, begin, finish
 from training.engine.policy import CLIP_NORM, policy_batch
+from training.engine.round_types import RoundInput, RoundOutput, ScoredPost
 from training.engine.scores import window_scale
-from training.engine.types import OnStep, RoundInput, RoundOutput, Sample, ScoredPost
+from training.engine.types import OnStep, Sample
 
 MOST_POSTS = 128
 """Posts that one round learns from; a round seldom brings as many. More wait where learning begins, or goes on after a

@@ -19,10 +19,11 @@ from training.engine.kl import KLController, kl_target
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.policy import PolicyTrainer
 from training.engine.proposing import Proposer, conclude
+from training.engine.round_types import RoundInput, RoundOutput
 from training.engine.rounds import Bench, RoundState, Underway
 from training.engine.scores import all_equal, normalise_rewards
 from training.engine.selection import spread_out
-from training.engine.types import OnStep, RoundInput, RoundOutput, Sample
+from training.engine.types import OnStep, Sample
 
 TRUSTED_HISTORY = 0.5
 POSTS_WITHOUT_HISTORY = 64

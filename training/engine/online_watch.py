@@ -12,8 +12,8 @@ from training.engine.algorithms.batch import entropy
 from training.engine.canary import trial_report
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.policy import document_of, published_sample, written_logits
+from training.engine.round_types import RoundInput, RoundOutput
 from training.engine.scores import normalise_rewards
-from training.engine.types import RoundInput, RoundOutput
 from training.engine.watchdog import FEWEST, RECENT, Reading
 
 _ROWS = 16

@@ -12,9 +12,10 @@ from training.engine.critics.registry import RewardModel
 from training.engine.features import FloatArray
 from training.engine.guards import Guard, Screening
 from training.engine.models.causal import CausalLanguageModel
+from training.engine.round_types import Proposal, RoundOutput, Speaker
 from training.engine.rounds import Underway
 from training.engine.selection import Candidate, Variety, alternating, choose_plain, choose_varied
-from training.engine.types import Proposal, RoundOutput, Sample, SamplingParams, Speaker
+from training.engine.types import Sample, SamplingParams
 
 VARIETY_AIM = 0.87
 """distinct-2 that the learning arm is held to, as a share of the reference's: the floor of 0.8 and some room."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from training.engine.features import FloatArray
-from training.engine.types import ScoredPost
+from training.engine.round_types import ScoredPost
 
 WINDOW = 64
 MIN_BASELINE = 4

@@ -21,17 +21,10 @@ from training.engine.intervals import MIN_POSTS, lift_sequence, sequence_radius
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.policy import PolicyTrainer, Step
 from training.engine.rollback import rollback
+from training.engine.round_types import OnlineConfig, RoundInput, ScoredPost
 from training.engine.scores import all_equal
 from training.engine.selection import RECENT, Variety
-from training.engine.types import (
-    HistoricPost,
-    LengthLimit,
-    OnlineConfig,
-    RoundInput,
-    Sample,
-    SamplingParams,
-    ScoredPost,
-)
+from training.engine.types import HistoricPost, LengthLimit, Sample, SamplingParams
 
 _BENCHES = 2
 _MEMORY = 4096

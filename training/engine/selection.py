@@ -11,7 +11,8 @@ import numpy as np
 from training.engine.diversity import distinct_at, distinct_n
 from training.engine.features import FloatArray
 from training.engine.guards import Guard
-from training.engine.types import Sample, Speaker
+from training.engine.round_types import Speaker
+from training.engine.types import Sample
 from training.engine.words import Gram, ngrams, words
 
 RECENT = 64

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from training.engine.errors import ModelUnavailable
-from training.engine.types import RoundOutput
+from training.engine.round_types import RoundOutput
 
 HARMFUL = ("tox", "hate", "insult", "obscen", "threat", "offens", "abus", "harass", "attack", "profan")
 HARMLESS = ("non", "not", "neutral", "normal", "clean", "safe", "ok")

@@ -26,7 +26,7 @@ from bots import live
 from bots.models import Bot, Post
 from bots.services.posts import cancel_post
 from bots.states import UPCOMING, IllegalTransition, PostState
-from training.engine.types import ScoredPost
+from training.engine.round_types import ScoredPost
 from training.models import Canary, ModelVersion
 
 MARGIN = 0.25

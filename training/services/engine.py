@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from training.engine.errors import EngineError
+from training.engine.round_types import RoundInput, RoundOutput
 from training.engine.types import (
     Answer,
     FinetuneConfig,
@@ -16,8 +17,6 @@ from training.engine.types import (
     OnStep,
     RatedPost,
     ReplyRanking,
-    RoundInput,
-    RoundOutput,
     TextRequest,
     TrainingPost,
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 from training import artifacts, configs, history
 from training.artifacts import ArtifactError
-from training.engine.types import RoundInput
+from training.engine.round_types import RoundInput
 from training.models import ModelVersion, Run
 from training.services import ahead
 from training.services.engine import Engine, EngineError

@@ -20,7 +20,8 @@ from bots.services.posts import Draft, propose_posts
 from faces.contract import OutgoingImage
 from training import artifacts, configs, events, history
 from training.configs import OnlineRunConfig
-from training.engine.types import LengthLimit, Proposal, RoundInput, RoundOutput
+from training.engine.round_types import Proposal, RoundInput, RoundOutput
+from training.engine.types import LengthLimit
 from training.models import Canary, ModelVersion, Round, Run
 from training.services import alerts, canaries, reconfiguration, run_log, runs, versions
 from training.services.engine import Engine, EngineError

@@ -8,8 +8,8 @@ from tests.contracts.algorithm import check_algorithm
 from training.engine import algorithms
 from training.engine.algorithms import espo, grpo, ppo, reinforce, rloo
 from training.engine.algorithms.batch import LossParams, PolicyBatch, divergence, entropy
+from training.engine.round_types import ALGORITHM_LABELS, OnlineConfig
 from training.engine.scores import window_scale
-from training.engine.types import ALGORITHM_LABELS, OnlineConfig
 
 
 def batch(logits, tokens, owner, rewards, reference=None, ended=None):

@@ -9,7 +9,8 @@ from numpy.testing import assert_allclose
 
 from training.engine.critics import calibration, splits
 from training.engine.reward_model import Prior
-from training.engine.types import Conditions, RatedPost, ScoredPost
+from training.engine.round_types import ScoredPost
+from training.engine.types import Conditions, RatedPost
 
 
 def test_deciles_by_hand():

@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose
 from training.engine import reward_model
 from training.engine.critics import neural, registry
 from training.engine.reward_model import Prior, rank_correlation
+from training.engine.round_types import REWARD_MODEL_LABELS, OnlineConfig
 from training.engine.scores import normalise_rewards
-from training.engine.types import REWARD_MODEL_LABELS, OnlineConfig
 
 WIDTH = 6
 PRIOR = Prior(np.zeros(WIDTH), np.full(WIDTH, 10.0), np.zeros(WIDTH, dtype=np.int64))

@@ -14,7 +14,8 @@ from training.engine import judging, rounds
 from training.engine.critics import discriminator
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.online_reward_model import believe
-from training.engine.types import Conditions, OnlineConfig, RatedPost, RoundInput, SamplingParams, ScoredPost
+from training.engine.round_types import OnlineConfig, RoundInput, ScoredPost
+from training.engine.types import Conditions, RatedPost, SamplingParams
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ import torch
 from tests.training.engine.conftest import POSTS
 from tests.training.engine.test_finetune import as_posts, quiet, stop_after
 from training.engine.finetune import Finetune
-from training.engine.types import FinetuneConfig
+from training.engine.types import (FinetuneConfig)
 torch.set_num_threads(1)
 small, large, workdir, config = *map(Path, sys.argv[1:4]), FinetuneConfig(**json.loads(sys.argv[4]))
 def peak(base, name):

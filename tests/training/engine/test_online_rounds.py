@@ -9,7 +9,8 @@ from tests.training.engine import writers
 from training.engine import online_reward_model, policy, rounds
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.online import run_round
-from training.engine.types import Decision, HistoricPost, LengthLimit, ScoredPost
+from training.engine.round_types import ScoredPost
+from training.engine.types import Decision, HistoricPost, LengthLimit
 
 METRICS = {
     "reward_mean", "reward_sd", "baseline_mean", "lift", "lift_low", "lift_high", "kl", "beta", "entropy", "distinct_2",

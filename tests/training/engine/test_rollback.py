@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training.engine.rollback import Window, rollback, windows
-from training.engine.types import ScoredPost
+from training.engine.round_types import ScoredPost
 
 
 def life(*leads, baseline=8, noise=1.0, seed=0):

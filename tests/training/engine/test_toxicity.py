@@ -9,8 +9,9 @@ from numpy.testing import assert_allclose
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
 from training.engine.errors import ModelUnavailable
+from training.engine.round_types import Proposal, RoundOutput
 from training.engine.toxicity import ToxicityClassifier, is_harmful, judged
-from training.engine.types import Proposal, RoundOutput, SamplingParams
+from training.engine.types import SamplingParams
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "morning", "vermin", "you", "are"]
 

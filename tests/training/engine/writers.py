@@ -10,8 +10,9 @@ from tempfile import mkdtemp
 import torch
 
 from training.engine.models.causal import CausalLanguageModel
+from training.engine.round_types import OnlineConfig, RoundInput
 from training.engine.tokenizer import train_tokenizer
-from training.engine.types import HistoricPost, OnlineConfig, RoundInput
+from training.engine.types import HistoricPost
 
 WORDS = [
     "apple", "bread", "cloud", "dance", "eagle", "field", "grape", "house", "island", "jacket", "kettle", "lemon",

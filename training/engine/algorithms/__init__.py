@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Literal, cast
 
 from training.engine import plugins
-from training.engine.types import ALGORITHM_LABELS
+from training.engine.round_types import ALGORITHM_LABELS
 
 if TYPE_CHECKING:
     from training.engine.algorithms.batch import LossFunction

@@ -16,7 +16,7 @@ import numpy as np
 
 from training.engine.critics import registry
 from training.engine.reward_model import FloatArray, Prior
-from training.engine.types import ScoredPost
+from training.engine.round_types import ScoredPost
 
 LEVELS = (0.5, 0.8, 0.95)
 FEWEST = 20

@@ -15,7 +15,7 @@ from typing import Protocol, cast
 import numpy as np
 
 from training.engine.reward_model import FloatArray, Prior
-from training.engine.types import REWARD_MODEL_LABELS
+from training.engine.round_types import REWARD_MODEL_LABELS
 
 
 class RewardModel(Protocol):

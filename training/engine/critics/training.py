@@ -15,7 +15,8 @@ from training.engine.encoding import encode
 from training.engine.features import Encoding, FeatureSpace, FloatArray
 from training.engine.models.causal import CausalLanguageModel
 from training.engine.reward_model import Prior, rank_correlation
-from training.engine.types import REWARD_MODEL_LABELS, RatedPost
+from training.engine.round_types import REWARD_MODEL_LABELS
+from training.engine.types import RatedPost
 
 TEMPERATURE, MAX_NEW_TOKENS = 1.0, 64
 MOST_SCORED = 1000
