@@ -93,7 +93,7 @@ def test_a_hard_stop_before_the_first_step_uses_up_nothing(tmp_path, algorithm):
 
 def test_a_policy_that_began_far_away_is_pulled_until_it_is_near(tmp_path):
     steps = []
-    given = later_round(tmp_path, policy=drifted(tmp_path / "drifted", by=5.0))
+    given = later_round(tmp_path, policy=drifted(tmp_path / "drifted", by=3.0))
     output = run_round(given, ignore)
     again = replace(given, policy=output.model, state=output.state, workdir=tmp_path / "again")
     run_round(again, lambda step, metrics: steps.append(metrics["kl"]))
