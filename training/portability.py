@@ -16,7 +16,9 @@ from accounts.portability import IMPORTED
 from training.artifacts import WEIGHTS
 from training.models import Canary, Dataset, Generation, Harvest, ModelVersion, Retraining, Run
 
-MODEL_FILE = re.compile(r"[A-Za-z0-9_-]{1,60}\.(safetensors|json|txt|jinja|md)")
+TENSORS = (".safetensors", ".tensors")
+"""Weights; and what goes with them without being loaded as such: Adam's moments, an actor-critic's critic."""
+MODEL_FILE = re.compile(r"[A-Za-z0-9_-]{1,60}\.(safetensors|tensors|json|txt|jinja|md)")
 """Of a model's folder. No code and no pickle is ever among them."""
 LONGEST_HEADER = 100_000_000
 
@@ -60,7 +62,7 @@ def _place(version: ModelVersion, name: str) -> str:
 def _check_file(version: ModelVersion, name: str, file: BinaryIO, sha256: str) -> None:
     if name == WEIGHTS and sha256 != version.checksum:
         raise ImportRefused(f"The archive's weights of model {version} are not those that were stored.")
-    if name.endswith(".safetensors") and not _is_safetensors(file):
+    if name.endswith(TENSORS) and not _is_safetensors(file):
         raise ImportRefused(f"The archive's “{name}” of model {version} is no safetensors file.")
 
 

@@ -64,9 +64,9 @@ def fill(world: World) -> Everything:
 
 
 def _store_weights(version: ModelVersion) -> None:
-    for name, content in (("model.safetensors", WEIGHTS), ("config.json", b"{}")):
+    for name, content in (("model.safetensors", WEIGHTS), ("adam.tensors", WEIGHTS), ("config.json", b"{}")):
         default_storage.save(f"{version.folder}/{name}", ContentFile(content))
-    version.checksum, version.size = hashlib.sha256(WEIGHTS).hexdigest(), len(WEIGHTS) + 2
+    version.checksum, version.size = hashlib.sha256(WEIGHTS).hexdigest(), 2 * len(WEIGHTS) + 2
     version.save()
 
 

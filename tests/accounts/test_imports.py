@@ -142,7 +142,7 @@ def test_every_file_comes_through(full: Everything, world: World, archive: bytes
         }
 
     before, after = files(archive, passages[0].value), files(again, str)
-    assert len(before) == 7  # a dataset's, an image, four of two models, one of the sandbox
+    assert len(before) == 9  # a dataset's, an image, six of two models, one of the sandbox
     assert after == before
 
 

@@ -161,7 +161,7 @@ SPOILED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "another organization": (_column("bots.Bot", organization_id=str(uuid.uuid4())), "column “organization_id”"),
     "credentials": (_column("faces.Connection", credentials="v1.x"), "column “credentials”"),
     "somebody's row": (_column("bots.Post", bot_id=str(uuid.uuid4())), "do not fit together"),
-    "somebody's number": (_column("bots.Reward", observation_id=1), "points to a row"),
+    "somebody's number": (_column("bots.Reward", observation_id=10**9), "points to a row"),
     "a wrong type": (_column("bots.Bot", name=["x"]), "cannot hold"),
     "a NUL": (_column("bots.Bot", name="a\0b"), "cannot hold"),
     "a NUL in JSON": (_column("bots.Post", provenance={"a": "b\0"}), "do not fit together"),
@@ -183,6 +183,7 @@ SPOILED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a file of nobody": (_named(f"files/training.Dataset/{uuid.uuid4()}/file"), "which it does not have"),
     "a pickle": (_model_file("pytorch_model.bin", PICKLE), "only weights as safetensors"),
     "a pickle in disguise": (_model_file("extra.safetensors", PICKLE), "no safetensors"),
+    "a pickle for moments": (_model_file("adam.tensors", PICKLE), "no safetensors"),
     "code": (_model_file("modeling.py", b"import os"), "only weights as safetensors"),
     "other weights": (_model_file("model.safetensors", b"\x02\0\0\0\0\0\0\0{}"), "not those that were stored"),
     "two living runs": (
