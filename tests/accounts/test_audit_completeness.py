@@ -236,6 +236,7 @@ UNRECORDED = {
     "bots.services.scheduling.fill_slots": "a tick: slots of waiting posts",
     "bots.services.scheduling.queue_due": "a tick: posts whose slot has come",
     "bots.services.scores.give_reward": "a reading",
+    "bots.services.scores.note_taken_down": "take_down_post records it",
     "bots.services.site_rules.keep": "of the installation, and no organization: the panel's own history tells of it",
     "bots.services.threads.release_parts": "a tick: parts whose turn has come",
     "faces.authorizations.forget_old": "attempts that ran out",

@@ -15,8 +15,9 @@ from tests.api.client import BASE, Api
 
 FREE = {
     "AuditEntry.before", "AuditEntry.after", "Canary.report", "Connection.settings", "ConnectionRequest.settings",
-    "PatchedReconnectRequest.settings", "Post.provenance", "ReconnectRequest.settings", "Round.report",
-    "SettingsSchema.offline", "SettingsSchema.online", "Version.metrics", "Version.report", "WebhookMessage.data",
+    "PatchedReconnectRequest.settings", "Post.provenance", "Preset.reply_rules", "ReconnectRequest.settings",
+    "Round.report", "SettingsSchema.offline", "SettingsSchema.online", "Version.metrics", "Version.report",
+    "WebhookMessage.data",
 }  # fmt: skip
 """Objects whose content is another's affair: of the platform, the algorithm, or the row that changed."""
 ANYTHING = {"Change.before", "Change.after", "Difference.here", "Difference.there"}

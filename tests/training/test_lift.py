@@ -122,4 +122,4 @@ def test_equal_scores_and_one_viral_post_among_them_are_no_lift(bot: Bot, viral:
         for n in range(80)
     ]
     rewards = normalise_rewards([post.reward for post in posts], [post.hour_of_week for post in posts])
-    assert after(bot, **score_metrics(posts, rewards))["sentence"] == sentence
+    assert after(bot, **score_metrics(posts, rewards, ""))["sentence"] == sentence

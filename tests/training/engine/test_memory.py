@@ -20,18 +20,20 @@ from training.engine.models.causal import CausalLanguageModel
 from training.engine.tokenizer import train_tokenizer
 
 SCRIPT = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 import torch
 from tests.training.engine.conftest import POSTS
 from tests.training.engine.test_finetune import as_posts, quiet, stop_after
 from training.engine.finetune import Finetune
-from training.engine.types import (FinetuneConfig)
+from training.engine.types import FinetuneConfig
 torch.set_num_threads(1)
 small, large, workdir, config = *map(Path, sys.argv[1:4]), FinetuneConfig(**json.loads(sys.argv[4]))
 def peak(base, name):
     Finetune(base, as_posts(POSTS[:6]), as_posts(POSTS[6:]), config, workdir / name).run(stop_after(1), quiet)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # Not ru_maxrss: that begins with what the process that started this one has taken.
+    line = next(each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 before = peak(small, "small")  # with all libraries
 print(peak(large, "large") - before)
 """

@@ -47,7 +47,7 @@ def test_bespos_critic_learns_from_the_newest_posts_too(tmp_path, monkeypatch):
     )
     output = run_round(later_round(tmp_path, scored_posts(240), config=config_of("bespo")), ignore)
     assert seen[0] == MOST_POSTS
-    assert output.decisions == ("Of 180 new scores the newest 128 are learned from, the older ones are passed over.",)
+    assert "Of 180 new scores the newest 128 are learned from, the older ones are passed over." in output.decisions
     assert len(output.state["trained"]) == 180
 
 
@@ -96,9 +96,7 @@ def test_weights_that_no_round_made_know_nothing_and_the_runs_first_price_counts
     state = {"beta": 9.0, "trained": [post.key for post in scored_posts(24)], "judged": 3, "thompson": True}
     given = later_round(tmp_path, scored_posts(24), config=config_of("ppo"), state=state, hold="of the test")
     held = run_round(replace(given, learned={}), ignore)
-    assert held.state == {
-        "beta": writers.CONFIG.kl_initial, "kl_factor": 1.0, "thompson": True, "trained": [], "judged": 3,
-    }  # fmt: skip
+    assert (held.state["beta"], held.state["trained"], held.state["judged"]) == (writers.CONFIG.kl_initial, [], 3)
     assert run_round(given, ignore).state["beta"] == 9.0
 
 
