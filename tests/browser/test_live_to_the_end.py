@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
@@ -20,8 +21,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 PATIENCE = 20.0
 THROTTLE_MS = 1500
 """More than passes between two refreshments of one kind (static/js/live.js)."""
-LOADING_MS = 5000
-"""More than a page takes to load here: what happened so long before was not missed while it loaded."""
 HEARD = """
 window.heard = new Set();
 addEventListener("kilroy:message", ({ detail: message }) => {
@@ -75,7 +74,6 @@ def test_a_page_that_the_browser_kept_is_brought_up_to_date() -> None:
         expect(page.locator(f"#post-{post} .pill").first).to_have_text("Waiting for review")
         page.goto(address.replace("/posts/", "/queue/"))
         elsewhere(lambda: decline(organization, post))
-        page.wait_for_timeout(LOADING_MS)
 
         def out_of_the_cache(route: Route) -> None:
             if route.request.is_navigation_request():
@@ -84,8 +82,12 @@ def test_a_page_that_the_browser_kept_is_brought_up_to_date() -> None:
                 route.continue_()
 
         page.route(address, out_of_the_cache)
+        asked: list[str] = []
+        page.on("websocket", lambda socket: socket.on("framesent", lambda frame: asked.append(str(frame))))
         page.go_back()
         expect(page.locator(f"#post-{post} .pill").first).to_have_text("Declined")
+        # However old the page is: not by what happened since it was asked for, which the browser did not do now.
+        assert json.loads(asked[0])["after"] == ""
 
 
 def test_what_happens_while_a_fragment_is_on_its_way_or_was_just_refreshed_is_shown_too() -> None:
