@@ -51,7 +51,9 @@ def test_the_original_has_its_own_learning_rate():
 
 @pytest.mark.parametrize("name", [name for name in algorithms.ALGORITHMS if name != "best_of_n"])
 def test_every_algorithm_keeps_the_contract(name):
-    check_algorithm(algorithms.get(name))
+    algorithm = algorithms.get(name)
+    check_algorithm(algorithm)
+    assert algorithm.label == ALGORITHM_LABELS[name]
 
 
 def test_leave_one_out_by_hand():

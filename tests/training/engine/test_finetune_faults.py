@@ -14,36 +14,18 @@ import pytest
 import torch
 
 from tests.training.engine.test_checkpoints import flip_a_byte
-from tests.training.engine.test_finetune import CONFIG, as_posts, never, quiet, stop_after, weights
+from tests.training.engine.test_finetune import as_posts, never, quiet, stop_after, weights
+from tests.training.engine.trainings import PLAIN, Build, builder, watch_loss
 from training.engine import checkpoints, memory, quarantine
 from training.engine.errors import EngineError, ModelUnavailable, OutOfMemory, TrainingDiverged
 from training.engine.finetune import Finetune
 from training.engine.packing import PackedRows
-from training.engine.types import FinetuneConfig, TrainingPost
-
-Build = Callable[..., Finetune]
-PLAIN = replace(CONFIG, samples_per_evaluation=0)
+from training.engine.types import FinetuneConfig
 
 
 @pytest.fixture
 def build(tiny_model_folder: Path, tmp_path: Path, posts: list[str]) -> Build:
-    def make(workdir: str = "run", config: FinetuneConfig = PLAIN, heldout: list[str] = posts[6:]) -> Finetune:
-        train = [TrainingPost(text, key=f"key {at}") for at, text in enumerate(posts[:6])]
-        return Finetune(tiny_model_folder, train, as_posts(heldout), config, tmp_path / workdir)
-
-    return make
-
-
-def watch_loss(training: Finetune, before: Callable[[PackedRows], None]) -> None:
-    """Calls `before` with the rows of each loss that is computed to learn from."""
-    original = training.model.loss
-
-    def loss(rows: PackedRows) -> torch.Tensor:
-        if torch.is_grad_enabled():
-            before(rows)
-        return original(rows)
-
-    training.model.loss = loss  # type: ignore[method-assign]
+    return builder(tiny_model_folder, tmp_path, posts)
 
 
 def at_most(rows_that_fit: int, words: str = "DefaultCPUAllocator: can't allocate memory") -> Callable[[Any], None]:

@@ -4,45 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from tests.training.engine.test_finetune import as_posts, never, quiet, stop_after, weights
-from tests.training.engine.test_finetune_faults import PLAIN, Died, at_most
+from tests.training.engine.test_finetune import never, quiet, stop_after, weights
+from tests.training.engine.test_finetune_faults import Died, at_most
+from tests.training.engine.trainings import PLAIN, Build, builder, watch_loss
 from training.engine import quarantine
 from training.engine.errors import NothingToTestOn, OutOfMemory
 from training.engine.finetune import Finetune
 from training.engine.packing import PackedRows
-from training.engine.types import FinetuneConfig, TrainingPost
+from training.engine.types import FinetuneConfig
 
-Build = Callable[..., Finetune]
 LORA = replace(PLAIN, method="lora", lora_rank=4)
 
 
 @pytest.fixture
 def build(tiny_model_folder: Path, tmp_path: Path, posts: list[str]) -> Build:
-    def make(workdir: str = "run", config: FinetuneConfig = PLAIN, heldout: list[str] = posts[6:]) -> Finetune:
-        train = [TrainingPost(text, key=f"key {at}") for at, text in enumerate(posts[:6])]
-        return Finetune(tiny_model_folder, train, as_posts(heldout), config, tmp_path / workdir)
-
-    return make
-
-
-def watch_evaluations(training: Finetune, before: Callable[[PackedRows], None]) -> None:
-    """Calls `before` with the rows of each loss that is computed to test."""
-    original = training.model.loss
-
-    def loss(rows: PackedRows) -> torch.Tensor:
-        if not torch.is_grad_enabled():
-            before(rows)
-        return original(rows)
-
-    training.model.loss = loss  # type: ignore[method-assign]
+    return builder(tiny_model_folder, tmp_path, posts)
 
 
 def poison(training: Finetune, text: str, fault: Exception | type[BaseException], from_step: int = 0) -> None:
@@ -53,7 +35,7 @@ def poison(training: Finetune, text: str, fault: Exception | type[BaseException]
         if training.report().step >= from_step and needle in str(rows.input_ids.tolist()):
             raise fault
 
-    watch_evaluations(training, check)
+    watch_loss(training, check, testing=True)
 
 
 @pytest.mark.parametrize("step", [0, 8])
@@ -99,7 +81,7 @@ def test_a_training_killed_while_it_tests_keeps_its_bits(build: Build) -> None:
     straight.run(never, quiet)
     for step in (0, 4, 8):
         training = build()
-        watch_evaluations(training, lambda rows, step=step, training=training: die_at(training, step))
+        watch_loss(training, lambda rows, step=step, training=training: die_at(training, step), testing=True)
         with pytest.raises(Died):
             training.run(never, quiet)
         assert (training.workdir / quarantine.IN_WORK).exists()
@@ -129,7 +111,7 @@ def test_without_a_held_out_post_left_the_training_ends_with_advice(build: Build
 def test_memory_that_runs_out_while_it_tests_halves_the_batch(build: Build, posts: list[str], micro_rows: int) -> None:
     config = replace(PLAIN, context=32, rows_per_step=64, micro_rows=micro_rows)
     training, straight = build(config=config, heldout=posts), build("straight", replace(config, micro_rows=0), posts)
-    watch_evaluations(training, at_most(1))
+    watch_loss(training, at_most(1), testing=True)
     losses, expected = list[float](), list[float]()
     report = training.run(never, lambda at, m: losses.append(m["heldout_loss"]) if "heldout_loss" in m else None)
     straight.run(never, lambda at, m: expected.append(m["heldout_loss"]) if "heldout_loss" in m else None)
@@ -142,7 +124,7 @@ def test_memory_that_runs_out_while_it_tests_halves_the_batch(build: Build, post
 
 def test_a_post_that_memory_is_too_small_for_ends_an_evaluation_with_advice(build: Build) -> None:
     training = build()
-    watch_evaluations(training, at_most(0))
+    watch_loss(training, at_most(0), testing=True)
 
     with pytest.raises(OutOfMemory, match="Choose a smaller model or a smaller “context”"):
         training.run(never, quiet)

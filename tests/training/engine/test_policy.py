@@ -152,4 +152,12 @@ def test_moments_that_were_kept_are_gone_on_from(models, tmp_path):
 
 
 def test_a_model_without_moments_begins_anew(models, tmp_path):
-    trainer_of(models).resume(tmp_path)
+    fresh, resumed = trainer_of(models), trainer_of(models)
+    start, samples = weights_of(models[0]), samples_of(models[0])
+    rewards = [float(number) for number in range(len(samples))]
+    fresh.step(samples, rewards, LossParams())
+    ahead = weights_of(models[0])
+    torch.nn.utils.vector_to_parameters(start, models[0].network.parameters())
+    resumed.resume(tmp_path)
+    resumed.step(samples, rewards, LossParams())
+    assert torch.equal(weights_of(models[0]), ahead)

@@ -2,8 +2,8 @@
 torch).
 
 Contract: a function of `(PolicyBatch, LossParams)` that returns `(loss, metrics)`: a scalar tensor with a gradient, and
-plain numbers by standard name. Adding one touches this dict, its label in `types.ALGORITHM_LABELS` and one file; one of
-another package is an `Algorithm` named by its entry point of the group `kilroy.algorithms` (docs/extending.md).
+plain numbers by standard name. Adding one touches this dict, its label in `round_types.ALGORITHM_LABELS` and one file;
+one of another package is an `Algorithm` named by its entry point of the group `kilroy.algorithms` (docs/extending.md).
 """
 
 from __future__ import annotations
